@@ -264,3 +264,6 @@ impl<'a> UnitFields<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
