@@ -1,1 +1,4 @@
-//! pool
+//! The pool.
+
+pub mod amount;
+pub mod outbox;

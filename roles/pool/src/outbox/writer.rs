@@ -1,0 +1,249 @@
+//! The thread that writes: everything that waits when it looks goes into one transaction, and so one fsync.
+//!
+//! While a commit is on its way to the disk, the next callers queue up; the slower the disk, the larger the groups.
+//! An error rolls the group back, is told to each of its callers, and the next group starts on a fresh connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::Clock;
+use super::store::{Added, OpenError, Retention, Store};
+use super::types::{AcceptedShare, EnqueueError, Settlement, StorageError, Tally, View};
+
+/// How often the file is asked whether another process has written to it.
+const FILE_POLL: Duration = Duration::from_millis(50);
+/// Commands in one transaction at most.
+const MAX_GROUP: usize = 1024;
+/// How often an idle outbox looks for rows to prune.
+const IDLE_PRUNE: Duration = Duration::from_secs(1);
+/// Rows pruned in one transaction at most; more than one group settles, so that pruning keeps up.
+const PRUNE_ROWS: u64 = 2048;
+/// Repeated errors are logged once in this time; all are counted.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// What the handles ask for. The permit travels along and bounds the queue.
+pub(super) enum Command {
+    Enqueue {
+        share: AcceptedShare,
+        reply: oneshot::Sender<Result<(), EnqueueError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Settle {
+        settlements: Vec<Settlement>,
+        reply: oneshot::Sender<Result<usize, StorageError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+    #[cfg(test)]
+    Inspect(Box<dyn FnOnce(&Store) + Send>),
+}
+
+/// What a command came to, known before the commit and told after it.
+enum Outcome {
+    Added(Added),
+    Settled(usize),
+    Nothing,
+}
+
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) store: Option<Store>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) view: watch::Sender<Arc<View>>,
+    pub(super) max_waiting: u64,
+    pub(super) retention: Retention,
+    pub(super) clock: Clock,
+    pub(super) seen_version: i64,
+    pub(super) pruned_at: Instant,
+    pub(super) logged_at: Option<Instant>,
+}
+
+impl Writer {
+    /// Serves until every handle is gone or one has closed it.
+    pub(super) fn run(mut self) {
+        let mut group = Vec::with_capacity(MAX_GROUP);
+        let mut closing = None;
+        while closing.is_none() {
+            match self.commands.recv_timeout(FILE_POLL) {
+                Ok(command) => group.push(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.idle();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while group.len() < MAX_GROUP
+                && let Ok(command) = self.commands.try_recv()
+            {
+                group.push(command);
+            }
+            closing = self.serve(&mut group);
+        }
+        if let Some(store) = self.store.take()
+            && let Err(error) = store.close()
+        {
+            warn!(%error, "the outbox did not close cleanly; its log is replayed at the next start");
+        }
+        if let Some(reply) = closing {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Nothing asked for: notice what another process has written, and prune.
+    fn idle(&mut self) {
+        if let Err(error) = self.look_around() {
+            self.failed(&error);
+        }
+    }
+
+    fn look_around(&mut self) -> Result<(), StorageError> {
+        let (retention, now_ms) = (self.retention, (self.clock)());
+        let seen = self.seen_version;
+        let prune = self.pruned_at.elapsed() >= IDLE_PRUNE;
+        let store = self.store()?;
+        let version = store.data_version()?;
+        if version != seen {
+            let tally = store.tally()?;
+            self.seen_version = version;
+            self.publish(tally, 0);
+        }
+        if prune {
+            self.pruned_at = Instant::now();
+            let store = self.store()?;
+            if store.prunable(retention, now_ms)? {
+                let mut batch = store.begin(now_ms)?;
+                batch.prune(retention, PRUNE_ROWS)?;
+                let tally = batch.commit()?;
+                self.publish(tally, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// One group, one transaction; gives back who is waiting for the end, if the group held one.
+    fn serve(&mut self, group: &mut Vec<Command>) -> Option<oneshot::Sender<()>> {
+        let outcomes = self.commit(group);
+        if let Err(error) = &outcomes {
+            self.failed(error);
+        }
+        let mut outcomes = outcomes.map(Vec::into_iter);
+        let mut closing = None;
+        for command in group.drain(..) {
+            let outcome = match &mut outcomes {
+                Ok(outcomes) => Ok(outcomes.next().unwrap_or(Outcome::Nothing)),
+                Err(error) => Err(error.clone()),
+            };
+            // A caller that no longer listens has given up waiting, not its share: nothing to do for it.
+            match command {
+                Command::Enqueue { reply, permit, .. } => {
+                    let _ = reply.send(match outcome {
+                        Ok(Outcome::Added(Added::Yes)) => Ok(()),
+                        Ok(Outcome::Added(Added::Full)) => Err(EnqueueError::Full {
+                            max_waiting: self.max_waiting,
+                        }),
+                        Ok(Outcome::Added(Added::Duplicate)) => Err(EnqueueError::Duplicate),
+                        Ok(_) => Err(EnqueueError::Closed),
+                        Err(error) => Err(error.into()),
+                    });
+                    drop(permit);
+                }
+                Command::Settle { reply, permit, .. } => {
+                    let _ = reply.send(outcome.map(|outcome| match outcome {
+                        Outcome::Settled(rows) => rows,
+                        Outcome::Added(_) | Outcome::Nothing => 0,
+                    }));
+                    drop(permit);
+                }
+                Command::Close { reply } => closing = Some(reply),
+                #[cfg(test)]
+                Command::Inspect(look) => {
+                    if let Some(store) = &self.store {
+                        look(store);
+                    }
+                }
+            }
+        }
+        closing
+    }
+
+    fn commit(&mut self, group: &[Command]) -> Result<Vec<Outcome>, StorageError> {
+        let writes = group
+            .iter()
+            .any(|command| matches!(command, Command::Enqueue { .. } | Command::Settle { .. }));
+        if !writes {
+            return Ok(Vec::new());
+        }
+        let (retention, max_waiting, now_ms) = (self.retention, self.max_waiting, (self.clock)());
+        let mut outcomes = Vec::with_capacity(group.len());
+        let mut batch = self.store()?.begin(now_ms)?;
+        for command in group {
+            outcomes.push(match command {
+                Command::Enqueue { share, .. } => Outcome::Added(batch.add(share, max_waiting)?),
+                Command::Settle { settlements, .. } => {
+                    let mut settled = 0;
+                    for settlement in settlements {
+                        settled += usize::from(batch.settle(settlement)?);
+                    }
+                    Outcome::Settled(settled)
+                }
+                Command::Close { .. } => Outcome::Nothing,
+                #[cfg(test)]
+                Command::Inspect(_) => Outcome::Nothing,
+            });
+        }
+        batch.prune(retention, PRUNE_ROWS)?;
+        let tally = batch.commit()?;
+        self.publish(tally, 1);
+        Ok(outcomes)
+    }
+
+    /// The open connection, opened again after an error.
+    fn store(&mut self) -> Result<&mut Store, StorageError> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => {
+                let store = Store::open(&self.path).map_err(|error| match error {
+                    OpenError::Sqlite(error) => StorageError::from(error),
+                    other => StorageError::other(&other),
+                })?;
+                info!(file = %self.path.display(), "the outbox is open again");
+                store
+            }
+        };
+        Ok(self.store.insert(store))
+    }
+
+    /// Counts and logs an error; the connection that it came from is given up.
+    fn failed(&mut self, error: &StorageError) {
+        self.store = None;
+        self.seen_version = -1;
+        self.view.send_modify(|view| {
+            let mut next = View::clone(view);
+            next.storage_errors += 1;
+            next.healthy = false;
+            *view = Arc::new(next);
+        });
+        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            self.logged_at = Some(Instant::now());
+            error!(file = %self.path.display(), %error, "the outbox can't write; shares are refused until it can");
+        }
+    }
+
+    fn publish(&self, tally: Tally, commits: u64) {
+        self.view.send_modify(|view| {
+            *view = Arc::new(View {
+                tally,
+                commits: view.commits + commits,
+                storage_errors: view.storage_errors,
+                healthy: true,
+            });
+        });
+    }
+}
