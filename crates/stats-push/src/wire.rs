@@ -224,11 +224,12 @@ fn unit_size(bytes: &[u8]) -> Option<usize> {
 }
 
 fn append<T: Serialize + GetSize>(payload: &mut Vec<u8>, fields: T) {
-    // binary_sv2 fails only on a buffer that is too small, and `to_bytes` sizes its own.
-    match to_bytes(fields) {
-        Ok(bytes) => payload.extend_from_slice(&bytes),
-        Err(error) => tracing::error!(?error, "a message of known size did not fit its own buffer"),
-    }
+    let bytes = to_bytes(fields);
+    debug_assert!(
+        bytes.is_ok(),
+        "binary_sv2 fails only on a buffer that is too small, and sizes this one itself"
+    );
+    payload.extend(bytes.unwrap_or_default());
 }
 
 impl<'a> UnitFields<'a> {
