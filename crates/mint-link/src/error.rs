@@ -1,0 +1,207 @@
+//! Why a message is dropped, and why a session ends.
+
+use std::time::Duration;
+
+use crate::{codec::CodecError, proof::ProofError};
+
+/// A message that is not what its type says. It is counted and dropped; the session goes on (P10).
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It ends before its last field, or a field exceeds its bound.
+    #[error("fields don't fit: {0:?}")]
+    Fields(binary_sv2::Error),
+    /// A text that is not UTF-8.
+    #[error("a text that is not UTF-8")]
+    Text,
+    /// A refusal that must tell its hash and doesn't.
+    #[error("a refusal without its hash")]
+    Uncorrelated,
+}
+
+impl From<binary_sv2::Error> for Malformed {
+    fn from(error: binary_sv2::Error) -> Self {
+        Self::Fields(error)
+    }
+}
+
+/// A step of a session that has a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// DNS and TCP.
+    Connect,
+    /// The Noise handshake.
+    Handshake,
+    /// SetupConnection and its answer.
+    Setup,
+    /// Negotiation of the extensions.
+    Negotiation,
+    /// The mint's proof.
+    Proof,
+    /// A write that the peer does not read.
+    Write,
+}
+
+impl Step {
+    /// Its name in messages and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Handshake => "handshake",
+            Self::Setup => "setup",
+            Self::Negotiation => "negotiation",
+            Self::Proof => "proof",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Why a session ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Name lookup or TCP failed.
+    #[error("can't connect: {0}")]
+    Connect(std::io::Error),
+    /// A step took longer than its deadline.
+    #[error("{} not done within {after:?}", step.as_str())]
+    Deadline {
+        /// Which step.
+        step: Step,
+        /// Its deadline.
+        after: Duration,
+    },
+    /// The Noise handshake failed for its form: the peer speaks something else, or to somebody else.
+    #[error("Noise handshake failed: {0}")]
+    Handshake(String),
+    /// The pool holds another authority key than the one pinned here.
+    #[error("the pool does not hold the pinned authority key")]
+    WrongAuthority,
+    /// The peer closed the connection.
+    #[error("the peer closed the connection during {}", .0.as_str())]
+    ClosedDuring(Step),
+    /// The peer closed the connection of a working session.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The stream of frames broke.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The pool refused SetupConnection with this code.
+    #[error("the pool refused the setup: {0}")]
+    SetupRefused(String),
+    /// The pool chose a version other than 2.
+    #[error("the pool chose version {0}, wanted is 2")]
+    Version(u16),
+    /// The mint's SetupConnection was refused with this code.
+    #[error("refused the setup: {0}")]
+    SetupUnacceptable(&'static str),
+    /// The peer can't prove to be a mint, and such mints are not allowed here.
+    #[error("the mint negotiates no proof, and allow_legacy_mint is off")]
+    LegacyRefused,
+    /// The proof does not hold.
+    #[error("the mint's proof fails: {0}")]
+    BadProof(ProofError),
+    /// The proof holds, for a key that is not listed, or no longer.
+    #[error("mint {0} is not on the list of mints")]
+    NotListed(crate::MintPublicKey),
+    /// A newer ready session took over.
+    #[error("a newer session of a mint took over")]
+    Replaced,
+    /// The other part of this role that the session works for is gone.
+    #[error("nobody here serves this session any more")]
+    Unserved,
+    /// This end stops, in order.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl LinkError {
+    /// The reason as a metric's label.
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::Connect(_) => FailureReason::Connect,
+            Self::Deadline { .. } => FailureReason::Deadline,
+            Self::Handshake(_) => FailureReason::Handshake,
+            Self::WrongAuthority => FailureReason::WrongAuthority,
+            Self::ClosedDuring(_) => FailureReason::ClosedEarly,
+            Self::Closed => FailureReason::Closed,
+            Self::Codec(CodecError::Io(_)) => FailureReason::Connection,
+            Self::Codec(CodecError::TooLarge) => FailureReason::FrameTooLarge,
+            Self::Codec(_) => FailureReason::Undecryptable,
+            Self::SetupRefused(_) | Self::Version(_) | Self::SetupUnacceptable(_) => FailureReason::Setup,
+            Self::LegacyRefused => FailureReason::LegacyRefused,
+            Self::BadProof(_) => FailureReason::BadProof,
+            Self::NotListed(_) => FailureReason::NotListed,
+            Self::Replaced => FailureReason::Replaced,
+            Self::Unserved | Self::Stopped => FailureReason::Stopped,
+        }
+    }
+}
+
+/// Why sessions ended, as far as a metric tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the variants are those of LinkError, coarser")]
+pub enum FailureReason {
+    Connect,
+    Deadline,
+    Handshake,
+    WrongAuthority,
+    ClosedEarly,
+    Closed,
+    Connection,
+    FrameTooLarge,
+    Undecryptable,
+    Setup,
+    LegacyRefused,
+    BadProof,
+    NotListed,
+    Replaced,
+    Stopped,
+}
+
+impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::Deadline,
+        Self::Handshake,
+        Self::WrongAuthority,
+        Self::ClosedEarly,
+        Self::Closed,
+        Self::Connection,
+        Self::FrameTooLarge,
+        Self::Undecryptable,
+        Self::Setup,
+        Self::LegacyRefused,
+        Self::BadProof,
+        Self::NotListed,
+        Self::Replaced,
+        Self::Stopped,
+    ];
+
+    /// The label in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Deadline => "deadline",
+            Self::Handshake => "handshake",
+            Self::WrongAuthority => "wrong_authority",
+            Self::ClosedEarly => "closed_early",
+            Self::Closed => "closed",
+            Self::Connection => "connection",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::Undecryptable => "undecryptable",
+            Self::Setup => "setup",
+            Self::LegacyRefused => "legacy_refused",
+            Self::BadProof => "bad_proof",
+            Self::NotListed => "not_listed",
+            Self::Replaced => "replaced",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// `step` within `after`.
+pub(crate) async fn within<T>(step: Step, after: Duration, doing: impl Future<Output = T>) -> Result<T, LinkError> {
+    tokio::time::timeout(after, doing)
+        .await
+        .map_err(|_| LinkError::Deadline { step, after })
+}

@@ -1,0 +1,209 @@
+//! Counters of one end of the link, for metrics: written with relaxed atomics by its sessions, read by whoever shows them.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::error::FailureReason;
+
+/// What the sessions of one end have counted since the start. Share it in an `Arc`.
+#[derive(Debug, Default)]
+pub struct LinkMetrics {
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    frames_read: AtomicU64,
+    frames_written: AtomicU64,
+    connections: AtomicU64,
+    refused_full: AtomicU64,
+    ready: AtomicU64,
+    malformed_stats: AtomicU64,
+    malformed_quotes: AtomicU64,
+    unexpected: AtomicU64,
+    unanswered: AtomicU64,
+    ended: [AtomicU64; FailureReason::ALL.len()],
+    log: LogLimiter,
+}
+
+/// The counters at one moment. They only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Encrypted bytes of frames read; handshakes are not counted.
+    pub bytes_read: u64,
+    /// Encrypted bytes of frames handed to the connection.
+    pub bytes_written: u64,
+    /// Frames read.
+    pub frames_read: u64,
+    /// Frames handed to the connection.
+    pub frames_written: u64,
+    /// Connections accepted or made.
+    pub connections: u64,
+    /// Connections turned away because all places were taken.
+    pub refused_full: u64,
+    /// Sessions that came to work.
+    pub ready: u64,
+    /// Statistics messages dropped for their form (P10).
+    pub malformed_stats: u64,
+    /// Quote messages dropped for their form.
+    pub malformed_quotes: u64,
+    /// Messages dropped because their type or their moment makes no sense here.
+    pub unexpected: u64,
+    /// Quote requests that the mint let go without an answer.
+    pub unanswered: u64,
+    /// Sessions and attempts that ended, by reason.
+    pub ended: Vec<(FailureReason, u64)>,
+}
+
+impl LinkCounters {
+    /// How many ended for this reason.
+    pub fn ended(&self, reason: FailureReason) -> u64 {
+        self.ended
+            .iter()
+            .find_map(|(r, count)| (*r == reason).then_some(*count))
+            .unwrap_or(0)
+    }
+}
+
+/// Which messages are dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dropped {
+    MalformedStats,
+    MalformedQuote,
+    Unexpected,
+}
+
+impl LinkMetrics {
+    /// The counters now.
+    pub fn read(&self) -> LinkCounters {
+        let ended = FailureReason::ALL.into_iter().zip(&self.ended);
+        LinkCounters {
+            bytes_read: self.bytes_read.load(Relaxed),
+            bytes_written: self.bytes_written.load(Relaxed),
+            frames_read: self.frames_read.load(Relaxed),
+            frames_written: self.frames_written.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+            refused_full: self.refused_full.load(Relaxed),
+            ready: self.ready.load(Relaxed),
+            malformed_stats: self.malformed_stats.load(Relaxed),
+            malformed_quotes: self.malformed_quotes.load(Relaxed),
+            unexpected: self.unexpected.load(Relaxed),
+            unanswered: self.unanswered.load(Relaxed),
+            ended: ended.map(|(reason, count)| (reason, count.load(Relaxed))).collect(),
+        }
+    }
+
+    pub(crate) fn read_bytes(&self, bytes: usize) {
+        self.bytes_read.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn read_frame(&self) {
+        self.frames_read.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.bytes_written.fetch_add(bytes as u64, Relaxed);
+        self.frames_written.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connection(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn full(&self) {
+        self.refused_full.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ready(&self) {
+        self.ready.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn unanswered(&self) {
+        self.unanswered.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ended(&self, reason: FailureReason) {
+        if let Some((_, count)) = FailureReason::ALL.iter().zip(&self.ended).find(|(r, _)| **r == reason) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a message that is dropped, and logs it unless one was logged within the last minute (P10).
+    pub(crate) fn dropped(&self, what: Dropped, peer: &str, why: &dyn std::fmt::Display) {
+        let count = match what {
+            Dropped::MalformedStats => &self.malformed_stats,
+            Dropped::MalformedQuote => &self.malformed_quotes,
+            Dropped::Unexpected => &self.unexpected,
+        };
+        let count = count.fetch_add(1, Relaxed) + 1;
+        if self.log.allows() {
+            tracing::warn!(peer, ?what, count, "dropped a message: {why}");
+        }
+    }
+}
+
+/// Lets one line a minute through.
+#[derive(Debug, Default)]
+struct LogLimiter {
+    last: Mutex<Option<Instant>>,
+}
+
+impl LogLimiter {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    fn allows(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let allows = last.is_none_or(|last| now.duration_since(last) >= Self::EVERY);
+        if allows {
+            *last = Some(now);
+        }
+        allows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn p10_dropped_messages_are_all_counted_and_logged_once_a_minute() {
+        let limiter = LogLimiter::default();
+        assert!(limiter.allows());
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(!limiter.allows());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(limiter.allows() && !limiter.allows());
+
+        let metrics = LinkMetrics::default();
+        for what in [
+            Dropped::MalformedStats,
+            Dropped::MalformedStats,
+            Dropped::MalformedQuote,
+            Dropped::Unexpected,
+        ] {
+            metrics.dropped(what, "peer", &"test");
+        }
+        let counters = metrics.read();
+        assert_eq!(
+            (counters.malformed_stats, counters.malformed_quotes, counters.unexpected),
+            (2, 1, 1)
+        );
+    }
+
+    #[test]
+    fn ends_are_counted_by_reason() {
+        let metrics = LinkMetrics::default();
+        for (times, reason) in FailureReason::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| metrics.ended(reason));
+        }
+        let counters = metrics.read();
+        for (times, reason) in FailureReason::ALL.into_iter().enumerate() {
+            assert_eq!(counters.ended(reason), times as u64, "{}", reason.as_str());
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the tests of this crate share: connected ends over an in-memory pipe, and a peer that speaks frame by frame.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+
+use crate::*;
+
+/// One end of a link in a test's hands.
+pub(crate) struct RawPeer<S = DuplexStream> {
+    pub(crate) reader: FrameReader<S>,
+    pub(crate) writer: FrameWriter<S>,
+    pub(crate) transcript: Transcript,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
+    pub(crate) fn of(secured: Secured<S>) -> Self {
+        let Secured {
+            reader,
+            writer,
+            transcript,
+        } = secured;
+        Self {
+            reader,
+            writer,
+            transcript,
+        }
+    }
+
+    pub(crate) async fn as_pool(stream: S, authority: &AuthorityKeypair) -> Self {
+        let day = Duration::from_secs(86_400);
+        Self::of(respond(stream, authority, day, Arc::default()).await.unwrap())
+    }
+
+    pub(crate) async fn as_mint(stream: S, authority: AuthorityPublicKey) -> Self {
+        Self::of(initiate(stream, authority, Arc::default()).await.unwrap())
+    }
+
+    pub(crate) async fn send(&mut self, frame: Frame) {
+        self.writer.send(frame).await.unwrap();
+    }
+
+    /// The next frame; panics if the connection ends instead.
+    pub(crate) async fn frame(&mut self) -> Frame {
+        self.reader.next().await.expect("the connection ended").unwrap()
+    }
+
+    /// Waits for the end of the connection, reading over what still comes.
+    pub(crate) async fn end(&mut self) {
+        while let Some(Ok(_)) = self.reader.next().await {}
+    }
+}
+
+/// Both ends of a connection after the handshake: the mint's, the pool's.
+pub(crate) async fn pair(pipe: usize) -> (RawPeer, RawPeer) {
+    let authority = AuthorityKeypair::generate();
+    let (mint, pool) = tokio::io::duplex(pipe);
+    tokio::join!(
+        RawPeer::as_mint(mint, authority.public()),
+        RawPeer::as_pool(pool, &authority)
+    )
+}
