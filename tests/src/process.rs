@@ -47,14 +47,12 @@ impl Process {
 
     /// The addresses that the program has announced as `name=address` lines, once all of `names` are there.
     pub async fn announces<const N: usize>(&mut self, names: [&str; N]) -> [String; N] {
-        let addresses = self
-            .hears(&format!("the addresses of {names:?}"), |lines| {
-                let said: HashMap<_, _> = lines.iter().filter_map(|line| line.split_once('=')).collect();
-                let found = names.map(|name| said.get(name).map(|address| (*address).to_owned()));
-                found.iter().all(Option::is_some).then(|| found.map(Option::unwrap))
-            })
-            .await;
-        addresses
+        self.hears(&format!("the addresses of {names:?}"), |lines| {
+            let said: HashMap<_, _> = lines.iter().filter_map(|line| line.split_once('=')).collect();
+            let found = names.map(|name| said.get(name).map(|address| (*address).to_owned()));
+            found.iter().all(Option::is_some).then(|| found.map(Option::unwrap))
+        })
+        .await
     }
 
     /// Waits until `find` makes something of all lines printed so far, on either stream.

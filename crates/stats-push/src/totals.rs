@@ -63,7 +63,7 @@ impl PerState {
 }
 
 /// The quotes and amounts of one currency unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitStats {
     /// The unit's name as the mint spells it, `hash` or `hash_…` for ehash; at most 255 bytes travel.
     pub unit: Arc<str>,
