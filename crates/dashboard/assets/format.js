@@ -1,0 +1,44 @@
+// Numbers, ages and times as people read them. src/format.rs says the same on the server: change both.
+
+export const UNKNOWN = '–';
+
+/** Digits in groups of three. Amounts come as decimal strings and may pass 2^53: they are never made numbers. */
+export const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ',');
+
+/** An age in its one or two largest units, cut off rather than rounded: an age is a lower bound. */
+export function age(ms) {
+  const s = Math.floor(ms / 1000);
+  if (s < 1) return '<1 s';
+  if (s < 120) return `${s} s`;
+  if (s < 7200) return `${Math.floor(s / 60)} min`;
+  if (s < 172_800) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3600)} h`;
+}
+
+function span(ms) {
+  if (ms < 1000) return `${ms} ms`;
+  const fraction = ms % 1000 === 0 ? '' : `.${String(ms % 1000).padStart(3, '0').replace(/0+$/, '')}`;
+  return `${grouped(Math.floor(ms / 1000))}${fraction} s`;
+}
+
+function skew(ms) {
+  const sign = ms < 0 ? '−' : ms > 0 ? '+' : '';
+  return `${sign}${grouped(Math.abs(ms))} ms`;
+}
+
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+/** A time in the reader's own zone. */
+export const time = (rfc3339) => local.format(new Date(rfc3339));
+
+/** How a field is written, by the `data-as` of its element. */
+export const kinds = {
+  count: (value) => grouped(typeof value === 'object' ? sum(value) : value),
+  text: String,
+  yesno: (value) => (value ? 'yes' : 'no'),
+  time,
+  span,
+  skew,
+};
+
+const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);

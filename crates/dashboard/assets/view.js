@@ -1,0 +1,125 @@
+// Writes what was told into the page. The server has rendered the same elements: each names its field and its form.
+
+import { UNKNOWN, age, grouped, kinds, time } from './format.js';
+
+const byId = (id) => document.getElementById(id);
+const known = (value) => value !== null && value !== undefined;
+const at = (data, path) => path.split('.').reduce((value, name) => value?.[name], data);
+
+/** Touches the page only where something changed. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const words = new Map([...byId('reasons').children].map((item) => [item.dataset.status, item]));
+
+/** Fills the fields of the sections that show `source`, and says why one is not known. */
+function fill(source, data, unknown) {
+  for (const section of document.querySelectorAll(`[data-source="${source}"]`)) {
+    for (const element of section.querySelectorAll('[data-field]')) {
+      const value = at(data, element.dataset.field);
+      const text = known(value) ? kinds[element.dataset.as](value) : UNKNOWN;
+      write(element, text);
+      if (element.dataset.as === 'count') element.dataset.size = text.length < 11 ? '' : text.length < 16 ? 'long' : 'huge';
+      if (element.dataset.as === 'time') element.title = value ?? '';
+    }
+    for (const note of section.querySelectorAll('[data-note-for]')) {
+      const value = at(data, byId(note.dataset.noteFor).dataset.field);
+      if (!known(value)) write(note, unknown);
+      else if (!('noteFollows' in note.dataset)) write(note, note.dataset.note);
+    }
+  }
+}
+
+/** The parts of the bar in thousandths, as src/pages.rs has it: a state that has any quotes can be seen. */
+function widths(counts) {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  if (total === 0) return counts.map(() => 0);
+  const parts = counts.map((count) => (count > 0 ? Math.max(6, Math.floor((count * 1000) / total)) : 0));
+  const widest = parts.indexOf(Math.max(...parts));
+  parts[widest] += 1000 - parts.reduce((sum, part) => sum + part, 0);
+  return parts;
+}
+
+function showBar(quotes) {
+  const states = ['issued', 'paid', 'unpaid'];
+  let start = 0;
+  widths(states.map((state) => quotes?.[state] ?? 0)).forEach((width, index) => {
+    const part = document.querySelector(`.bar [data-state="${states[index]}"]`);
+    part.setAttribute('x', start);
+    part.setAttribute('width', width);
+    start += width;
+  });
+}
+
+function row(unit) {
+  const labels = ['Quotes issued', 'Quotes paid', 'Quotes unpaid', 'Amount issued', 'Amount paid', 'Amount unpaid', 'Last issued'];
+  const tr = document.createElement('tr');
+  tr.dataset.unit = unit;
+  const head = document.createElement('th');
+  head.scope = 'row';
+  head.textContent = unit;
+  tr.append(head);
+  for (const label of labels) {
+    const cell = document.createElement('td');
+    cell.dataset.label = label;
+    tr.append(cell);
+  }
+  return tr;
+}
+
+function showUnits(stats) {
+  const body = byId('units')?.tBodies[0];
+  if (!body) return;
+  const units = [...(stats.units ?? [])].reverse();
+  const rows = new Map([...body.rows].map((tr) => [tr.dataset.unit, tr]));
+  const wanted = units.map(({ unit, quotes, amounts, last_issued_at: issued }) => {
+    const tr = rows.get(unit) ?? row(unit);
+    const counts = [quotes.issued, quotes.paid, quotes.unpaid, amounts.issued, amounts.paid, amounts.unpaid];
+    const texts = [...counts.map(grouped), known(issued) ? time(issued) : 'never'];
+    texts.forEach((text, index) => write(tr.cells[index + 1], text));
+    return tr;
+  });
+  if (wanted.length !== body.rows.length || wanted.some((tr, index) => body.rows[index] !== tr)) body.replaceChildren(...wanted);
+  const hiddenUnits = stats.units_total > units.length;
+  write(byId('units-note'), hiddenUnits ? `the newest ${units.length} of ${stats.units_total}` : 'the newest first');
+  byId('units-empty').hidden = units.length > 0;
+}
+
+/** Shows the mint's statistics as `/api/v1/mint/stats` tells them. */
+export function showStats(stats) {
+  const key = stats.status === 'never' && stats.mint.connected ? 'waiting' : stats.status;
+  fill('mint', stats, words.get(key)?.dataset.short ?? '');
+  showBar(stats.quotes_by_state);
+  showUnits(stats);
+  showStatus(key);
+  const redeemed = known(stats.quotes_redeemed) ? grouped(stats.quotes_redeemed) : UNKNOWN;
+  document.title = `${redeemed} quotes redeemed · ehash ${document.documentElement.dataset.host}`;
+}
+
+/** Shows the pool's own figures as `/api/v1/pool` tells them. */
+export function showPool(pool) {
+  fill('pool', pool, 'this pool does not count it yet');
+  const { waiting, oldest_waiting_ms: oldest, refused } = pool.quotes;
+  if (known(waiting)) note('quotes-waiting', known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered');
+  if (known(refused)) {
+    const reasons = Object.entries(refused).map(([reason, count]) => `${reason}: ${grouped(count)}`);
+    note('quotes-refused', reasons.join(', ') || 'none');
+  }
+}
+
+const note = (id, text) => write(document.querySelector(`[data-note-for="${id}"]`), text);
+
+/** Shows a status, or `offline`, in the badge and in words. */
+export function showStatus(key) {
+  const text = words.get(key);
+  document.documentElement.dataset.status = key;
+  write(byId('status'), text?.dataset.label ?? key);
+  write(byId('reason'), text?.textContent ?? '');
+}
+
+/** Shows how old the numbers are; `null` where there are none. */
+export function showAge(ms) {
+  byId('age').parentElement.hidden = ms === null;
+  write(byId('age'), ms === null ? UNKNOWN : age(ms));
+}

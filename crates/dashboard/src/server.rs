@@ -1,0 +1,252 @@
+//! Serves a router over HTTP/1.1 within bounds, and stops in order.
+//!
+//! A connection takes a place. One that does not send its next header in time gives its place back, one whose peer
+//! has vanished does so when the kernel has tried long enough, and streams never take all of them.
+
+use std::{
+    io,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde::Deserialize;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What is in flight when the server stops may still be finished within this time.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Bytes that the peer does not acknowledge for this long end its connection. Heartbeats make sure there are some.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Accepting fails where descriptors run out: a moment's wait, and one line in the log a minute.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_LOG_GAP: Duration = Duration::from_secs(60);
+
+/// Bounds of one HTTP listener.
+///
+/// In a configuration file: `max_connections` (1 to 100,000), `max_streams` (0 to `max_connections`) and
+/// `header_timeout_ms` (100 to 600,000).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawLimits")]
+pub struct Limits {
+    max_connections: usize,
+    max_streams: usize,
+    header_timeout: Duration,
+}
+
+/// [`Limits`] out of bounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitsError {
+    /// No connection at all, or more than any machine has descriptors for.
+    #[error("max_connections = {0}: allowed are 1 to 100000")]
+    Connections(usize),
+    /// More streams than connections.
+    #[error("max_streams = {streams}: allowed are 0 to max_connections ({connections})")]
+    Streams {
+        /// The refused number.
+        streams: usize,
+        /// The number of connections.
+        connections: usize,
+    },
+    /// A header deadline that cuts off honest clients, or none of the silent ones.
+    #[error("header_timeout_ms = {0}: allowed are 100 (100 ms) to 600000 (10 min)")]
+    HeaderTimeout(u128),
+}
+
+impl Limits {
+    /// Limits within their bounds: connections at once, live streams among them, and the time that a connection may
+    /// take to send the header of its next request.
+    pub fn new(max_connections: usize, max_streams: usize, header_timeout: Duration) -> Result<Self, LimitsError> {
+        if !(1..=100_000).contains(&max_connections) {
+            return Err(LimitsError::Connections(max_connections));
+        }
+        if max_streams > max_connections {
+            return Err(LimitsError::Streams {
+                streams: max_streams,
+                connections: max_connections,
+            });
+        }
+        if !(100..=600_000).contains(&header_timeout.as_millis()) {
+            return Err(LimitsError::HeaderTimeout(header_timeout.as_millis()));
+        }
+        Ok(Self {
+            max_connections,
+            max_streams,
+            header_timeout,
+        })
+    }
+}
+
+impl Default for Limits {
+    /// 1,024 connections, 768 streams among them, 10 s for a header.
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_streams: 768,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    max_connections: Option<usize>,
+    max_streams: Option<usize>,
+    header_timeout_ms: Option<u64>,
+}
+
+impl TryFrom<RawLimits> for Limits {
+    type Error = LimitsError;
+
+    fn try_from(raw: RawLimits) -> Result<Self, Self::Error> {
+        let default = Self::default();
+        let max_connections = raw.max_connections.unwrap_or(default.max_connections);
+        // Unless told, a quarter of the places stays free of streams.
+        let max_streams = raw.max_streams.unwrap_or(max_connections - max_connections / 4);
+        let header_timeout = raw
+            .header_timeout_ms
+            .map_or(default.header_timeout, Duration::from_millis);
+        Self::new(max_connections, max_streams, header_timeout)
+    }
+}
+
+/// What handlers know of the server that runs them.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    pub(crate) stop: CancellationToken,
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+/// Serves `router` with the default [`Limits`] until `stop`; see [`serve_within`].
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    serve_within(listener, router, Limits::default(), stop).await;
+}
+
+/// Serves `router` until `stop`. Then streams end at once, answers in flight get two seconds, and this returns when
+/// the last connection is closed.
+pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let serving = Serving {
+        stop: stop.clone(),
+        streams: Arc::new(Semaphore::new(limits.max_streams)),
+    };
+    let router = router.layer(Extension(serving));
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let connections = TaskTracker::new();
+    let mut complaints = Complaints::default();
+    while let Some((accepted, place)) = next_connection(&listener, &places, &stop).await {
+        match accepted {
+            Ok(socket) => {
+                connections.spawn(connection(socket, router.clone(), limits, stop.clone(), place));
+            }
+            Err(error) => {
+                complaints.log(&error);
+                time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// The next connection once there is a place for it; `None` when the server stops.
+async fn next_connection(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(io::Result<TcpStream>, OwnedSemaphorePermit)> {
+    let accept = async {
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        let accepted = listener.accept().await.map(|(socket, _)| socket);
+        Some((accepted, place))
+    };
+    stop.run_until_cancelled(accept).await.flatten()
+}
+
+async fn connection(
+    socket: TcpStream,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    if let Err(error) = tune(&socket) {
+        tracing::debug!(%error, "a connection was gone before it was served");
+        return;
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match time::timeout(GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return tracing::debug!("a connection was cut at the end of its grace"),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket2::SockRef::from(socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
+
+/// Logs that accepting fails, at most once a minute.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+}
+
+impl Complaints {
+    fn log(&mut self, error: &io::Error) {
+        if self.last.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_GAP) {
+            self.last = Some(Instant::now());
+            tracing::warn!(%error, "the dashboard can't accept connections");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_checked_and_filled_in() {
+        let read = |json: &str| serde_json::from_str::<Limits>(json).map_err(|error| error.to_string());
+        assert_eq!(read("{}").unwrap(), Limits::default());
+        let limits = read(r#"{"max_connections": 8, "header_timeout_ms": 100}"#).unwrap();
+        assert_eq!(limits, Limits::new(8, 6, Duration::from_millis(100)).unwrap());
+        for (json, says) in [
+            (r#"{"max_connections": 0}"#, "allowed are 1 to 100000"),
+            (r#"{"max_streams": 1025}"#, "allowed are 0 to max_connections (1024)"),
+            (r#"{"header_timeout_ms": 99}"#, "allowed are 100 (100 ms) to 600000"),
+            (r#"{"connections": 1}"#, "unknown field"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

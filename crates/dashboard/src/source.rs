@@ -1,0 +1,249 @@
+//! What a role tells the dashboard of itself: the traits it implements and the views they return.
+//!
+//! The mint's statistics come from a [`SnapshotCache`](stats_push::SnapshotCache); this is the rest. A figure that a
+//! role does not count yet is `None`: `null` in JSON, `–` on a page, absent from the metrics. Never 0.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration};
+
+use futures::future::BoxFuture;
+use serde::{Serialize, Serializer};
+
+/// The pool behind a pool's dashboard.
+pub trait PoolSource: Send + Sync + 'static {
+    /// The pool's own figures, now. Called for each request: it must not block.
+    fn pool(&self) -> PoolView;
+
+    /// One page of the quotes of a locking key, in the order of [`QuoteQuery::after`].
+    fn quotes(&self, query: QuoteQuery) -> BoxFuture<'_, Result<QuotePage, QuotesUnavailable>>;
+
+    /// Whether the pool can serve miners.
+    fn ready(&self) -> Readiness;
+}
+
+/// The mint behind a mint's dashboard.
+pub trait MintSource: Send + Sync + 'static {
+    /// Whether the mint can serve wallets and pools.
+    fn ready(&self) -> Readiness;
+}
+
+/// A pool's own side of things, as `/api/v1/pool` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PoolView {
+    /// Miners connected.
+    pub miners: Option<u64>,
+    /// Mining channels open.
+    pub channels: Option<u64>,
+    /// Shares judged since the pool started.
+    pub shares: ShareCounts,
+    /// Mint quotes, over the life of the pool's outbox.
+    pub quotes: QuoteCounts,
+}
+
+/// Shares judged since the pool started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShareCounts {
+    /// Accepted.
+    pub accepted: Option<u64>,
+    /// Rejected, for whatever reason.
+    pub rejected: Option<u64>,
+}
+
+/// What the pool has asked of its mint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct QuoteCounts {
+    /// Quotes that shares have earned: everything that ever entered the outbox.
+    pub requested: Option<u64>,
+    /// Of these, still without an answer.
+    pub waiting: Option<u64>,
+    /// How long the oldest of these has waited; `None` also if none waits. In JSON milliseconds.
+    #[serde(rename = "oldest_waiting_ms", serialize_with = "as_millis")]
+    pub oldest_waiting: Option<Duration>,
+    /// Answered with a quote.
+    pub acknowledged: Option<u64>,
+    /// Answered with a refusal, by its reason. Few distinct reasons: each is a label in the metrics.
+    pub refused: Option<BTreeMap<Cow<'static, str>, u64>>,
+}
+
+impl QuoteCounts {
+    /// Refusals of all reasons together.
+    pub fn refused_total(&self) -> Option<u64> {
+        let refused = self.refused.as_ref()?;
+        Some(refused.values().fold(0, |sum: u64, count| sum.saturating_add(*count)))
+    }
+}
+
+/// A compressed secp256k1 public key that locks quotes (NUT-20), as 66 hex digits. Its form is checked, not whether it
+/// is a point of the curve: a key that nobody can have owns no quotes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LockingKey([u8; 33]);
+
+impl LockingKey {
+    pub(crate) const FORM: &str = "key must be a compressed public key: 66 hex digits that begin with 02 or 03";
+
+    /// The 33 bytes, the first of which is 2 or 3.
+    pub fn as_bytes(&self) -> &[u8; 33] {
+        &self.0
+    }
+}
+
+/// A text that is not a [`LockingKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", LockingKey::FORM)]
+pub struct InvalidLockingKey;
+
+impl FromStr for LockingKey {
+    type Err = InvalidLockingKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 33];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidLockingKey)?;
+        matches!(bytes, [2 | 3, ..])
+            .then_some(Self(bytes))
+            .ok_or(InvalidLockingKey)
+    }
+}
+
+impl fmt::Display for LockingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for LockingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockingKey({self})")
+    }
+}
+
+/// Which quotes are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuoteQuery {
+    /// The key that locks them.
+    pub key: LockingKey,
+    /// Only those after this position, which an earlier page ended at; 0 from the first.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Quotes of one locking key, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotePage {
+    /// The quotes, at most [`QuoteQuery::limit`].
+    pub quotes: Vec<QuoteRef>,
+    /// The position to go on after, if there may be more.
+    pub next: Option<u64>,
+}
+
+/// A quote that a wallet can mint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuoteRef {
+    /// The mint's id of it, a UUID.
+    pub quote_id: String,
+    /// Its amount in the unit's smallest denomination. In JSON a decimal string.
+    #[serde(serialize_with = "as_decimal")]
+    pub amount: u64,
+    /// Its currency unit.
+    pub unit: Cow<'static, str>,
+}
+
+/// The quotes can't be read right now. The reason is for the log; clients learn only the fact.
+#[derive(Debug, thiserror::Error)]
+#[error("the quotes can't be read: {0}")]
+pub struct QuotesUnavailable(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Whether a role can do its work, as `/readyz` tells it: every check must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Readiness {
+    checks: BTreeMap<&'static str, Check>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Check {
+    ok: bool,
+    detail: Option<String>,
+}
+
+impl Readiness {
+    /// Nothing to check: ready.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a check: what is checked, and if it fails what is wrong, in one line that says nothing secret.
+    #[must_use]
+    pub fn check(mut self, name: &'static str, result: Result<(), String>) -> Self {
+        let check = Check {
+            ok: result.is_ok(),
+            detail: result.err(),
+        };
+        self.checks.insert(name, check);
+        self
+    }
+
+    /// Whether every check holds.
+    pub fn is_ready(&self) -> bool {
+        self.checks.values().all(|check| check.ok)
+    }
+}
+
+fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(millis).serialize(serializer)
+}
+
+pub(crate) fn as_decimal<S: Serializer>(amount: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
+}
+
+/// Whole milliseconds, saturating.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locking_key_is_66_hex_digits_beginning_with_02_or_03() {
+        let key = format!("02{}", "Ab".repeat(32));
+        assert_eq!(key.parse::<LockingKey>().unwrap().to_string(), key.to_lowercase());
+        for bad in [
+            "",
+            "02",
+            &key[2..],
+            &format!("04{}", &key[2..]),
+            &format!("0é{}", &key[3..]),
+            &format!("{key}00"),
+        ] {
+            assert_eq!(bad.parse::<LockingKey>(), Err(InvalidLockingKey), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_counted_is_null_not_zero() {
+        let json = serde_json::to_value(PoolView::default()).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "miners": null, "channels": null, "shares": {"accepted": null, "rejected": null},
+                "quotes": {"requested": null, "waiting": null, "oldest_waiting_ms": null, "acknowledged": null,
+                    "refused": null},
+            })
+        );
+        assert_eq!(QuoteCounts::default().refused_total(), None);
+    }
+
+    #[test]
+    fn ready_means_every_check_holds() {
+        let ready = Readiness::new().check("listener", Ok(()));
+        assert!(ready.is_ready());
+        let broken = ready.check("template", Err("none yet".to_owned()));
+        assert!(!broken.is_ready());
+        assert_eq!(
+            serde_json::to_string(&broken).unwrap(),
+            r#"{"listener":{"ok":true,"detail":null},"template":{"ok":false,"detail":"none yet"}}"#
+        );
+    }
+}
