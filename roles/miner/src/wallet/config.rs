@@ -1,0 +1,129 @@
+//! Where the wallet lives, which mint it belongs to, and how it paces itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cdk::mint_url::MintUrl;
+use cdk::nuts::CurrencyUnit;
+use serde::{Deserialize, Serialize};
+use service::{ConfigError, in_range};
+
+/// The `[wallet]` table of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalletConfig {
+    /// The mint's Cashu API, such as `http://127.0.0.1:3338`.
+    pub mint_url: MintUrl,
+    /// The unit of the quotes; `hash` unless given.
+    #[serde(default = "unit")]
+    pub unit: CurrencyUnit,
+    /// Directory of the wallet's seed and database; made if missing. One process at a time uses it.
+    pub data_dir: PathBuf,
+    /// Quotes in one request, 1 to 1,000; 50 unless given. A mint may allow fewer.
+    #[serde(default = "batch_max")]
+    pub batch_max: usize,
+    /// How long to wait for more quotes to mint with the first one, at most 60 s; 200 ms unless given.
+    #[serde(default = "gather", rename = "gather_ms", with = "service::duration::millis")]
+    pub gather: Duration,
+    /// Lets a wallet that was used with another `mint_url` go on with this one: for a mint that has moved. False keeps
+    /// a wallet from being mixed up with the ehash of a different mint.
+    #[serde(default)]
+    pub mint_has_moved: bool,
+}
+
+impl WalletConfig {
+    /// The defaults with this mint and directory.
+    #[must_use]
+    pub fn new(mint_url: MintUrl, data_dir: PathBuf) -> Self {
+        Self {
+            mint_url,
+            unit: unit(),
+            data_dir,
+            batch_max: batch_max(),
+            gather: gather(),
+            mint_has_moved: false,
+        }
+    }
+
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// Names the key that is out of bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        in_range("wallet.batch_max", &self.batch_max, 1..=1000)?;
+        in_range("wallet.gather_ms", &self.gather.as_millis(), 0..=60_000)?;
+        let unit = self.unit.to_string();
+        if unit.is_empty() || unit.len() > 255 {
+            return Err(ConfigError::invalid(
+                "wallet.unit",
+                format_args!("{unit:?}"),
+                "expected 1 to 255 bytes",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn unit() -> CurrencyUnit {
+    CurrencyUnit::custom("hash")
+}
+
+fn batch_max() -> usize {
+    50
+}
+
+fn gather() -> Duration {
+    Duration::from_millis(200)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config() -> WalletConfig {
+        WalletConfig::new("http://127.0.0.1:3338".parse().unwrap(), "data".into())
+    }
+
+    #[test]
+    fn only_mint_and_directory_must_be_given() {
+        let text = "mint_url = \"http://127.0.0.1:3338\"\ndata_dir = \"data\"";
+        assert_eq!(
+            service::parse::<WalletConfig>(Path::new("miner.toml"), text).unwrap(),
+            config()
+        );
+        config().validate().unwrap();
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        let complaint = |config: WalletConfig| config.validate().unwrap_err().to_string();
+        assert_eq!(
+            complaint(WalletConfig {
+                batch_max: 0,
+                ..config()
+            }),
+            "wallet.batch_max = 0: expected 1 to 1000"
+        );
+        assert_eq!(
+            complaint(WalletConfig {
+                gather: Duration::from_secs(61),
+                ..config()
+            }),
+            "wallet.gather_ms = 61000: expected 0 to 60000"
+        );
+        assert_eq!(
+            complaint(WalletConfig {
+                unit: CurrencyUnit::custom(" "),
+                ..config()
+            }),
+            "wallet.unit = \"\": expected 1 to 255 bytes"
+        );
+        let error = service::parse::<WalletConfig>(Path::new("miner.toml"), "mint_url = \"nowhere\"").unwrap_err();
+        assert!(
+            error.to_string().starts_with("miner.toml: mint_url = \"nowhere\": "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Why the wallet can't be opened or used. Trouble with the mint is no error here: it is waited out.
+
+use std::path::PathBuf;
+
+use cdk::mint_url::MintUrl;
+use service::secret_file::SecretFileError;
+
+/// What went wrong on this side of the wallet.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// The directory or the seed's file can't be used.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// The seed's file holds something else.
+    #[error("{}: not the 12 to 24 words of a wallet's seed; restore it from a backup", .path.display())]
+    Seed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has it open.
+    #[error("{}: another process uses this wallet", .path.display())]
+    InUse {
+        /// The wallet's directory.
+        path: PathBuf,
+    },
+    /// The directory can't be written.
+    #[error("{}: {action} failed", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The wallet holds ehash of another mint.
+    #[error(
+        "this wallet belongs to the mint at {known}, not {configured}; if that mint has moved, set wallet.mint_has_moved = true"
+    )]
+    OtherMint {
+        /// The mint it was used with.
+        known: MintUrl,
+        /// The mint it was opened for.
+        configured: MintUrl,
+    },
+    /// An id that is none; ids become part of a URL, so not every text may be one.
+    #[error("a quote id has 1 to 128 letters, digits, '-' or '_'")]
+    QuoteId,
+    /// As many quotes wait as the wallet is prepared to remember.
+    #[error("{0} quotes wait to be minted, no more are taken")]
+    Full(usize),
+    /// The wallet's database, or CDK's code around it.
+    #[error("the wallet failed")]
+    Wallet(#[from] cdk::Error),
+    /// The wallet's database.
+    #[error("the wallet's database failed")]
+    Database(#[from] cdk_common::database::Error),
+}

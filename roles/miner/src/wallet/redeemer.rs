@@ -1,0 +1,357 @@
+//! The handle that takes quotes and the task that mints them, round after round.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::config::WalletConfig;
+use super::error::WalletError;
+use super::queue::{MAX_QUOTES, Queue, QuoteId};
+use super::round::{Round, RoundError};
+use super::store::{Store, is_issued};
+
+/// A round that takes longer has lost its mint.
+const ROUND_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a round may go on after the stop. What it leaves unfinished, the next run finishes.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Delays after trouble with the mint: doubled each time, with jitter.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// How long quotes that can't be minted yet are left alone, and how often unfinished operations are looked at.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Errors are shown up to this length.
+const SHOWN_CHARS: usize = 200;
+
+/// How far the redeeming has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Quotes minted into the wallet since it was opened.
+    pub redeemed_quotes: u64,
+    /// Their amounts in the wallet's unit; saturates.
+    pub redeemed_amount: u64,
+    /// Quotes that are not minted yet.
+    pub waiting: u64,
+    /// Quotes that the mint refuses: unknown to it, or locked to another key. They are tried again after a restart.
+    pub refused: u64,
+    /// Quotes that turned out to be issued already, to an earlier run or to another wallet with this key.
+    pub already_issued: u64,
+    /// Why the last round failed; `None` after one that did not.
+    pub last_error: Option<Arc<str>>,
+}
+
+/// Takes the ids of quotes that are locked to the wallet's key. Cheap to clone.
+#[derive(Clone)]
+pub struct Redeemer {
+    shared: Arc<Shared>,
+}
+
+/// Mints what the [`Redeemer`] takes. To be run once.
+pub struct RedeemTask {
+    shared: Arc<Shared>,
+    batch_max: usize,
+    gather: Duration,
+    unsettled: bool,
+    /// When unfinished operations are looked at again.
+    recover_at: Instant,
+    /// Quotes looked at since one was last settled.
+    fruitless: usize,
+    delays: ExponentialBackoff,
+}
+
+/// What handle, task and round work on.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    queue: Mutex<Queue>,
+    progress: watch::Sender<Progress>,
+    arrived: Notify,
+}
+
+impl Redeemer {
+    /// Opens the wallet, or makes one, with all the quotes that it still has to mint. No mint is needed for that.
+    ///
+    /// # Errors
+    /// The directory can't be used, is in use, or belongs to another mint.
+    pub async fn open(config: &WalletConfig) -> Result<(Self, RedeemTask), WalletError> {
+        let store = Store::open(config).await?;
+        let mut queue = Queue::default();
+        for quote in store.quotes().await? {
+            // Those that are issued here were interrupted on the last step, which is for the recovery to take.
+            if !is_issued(&quote) {
+                queue.push(quote.id.into());
+            }
+        }
+        let shared = Arc::new(Shared {
+            store,
+            progress: watch::Sender::new(Progress {
+                waiting: queue.waiting() as u64,
+                ..Progress::default()
+            }),
+            queue: Mutex::new(queue),
+            arrived: Notify::new(),
+        });
+        let task = RedeemTask {
+            shared: Arc::clone(&shared),
+            batch_max: config.batch_max,
+            gather: config.gather,
+            unsettled: true,
+            recover_at: Instant::now(),
+            fruitless: 0,
+            delays: delays(),
+        };
+        Ok((Self { shared }, task))
+    }
+
+    /// The key that quotes for this wallet are to be locked to: 33 bytes, compressed (NUT-20).
+    #[must_use]
+    pub fn locking_key(&self) -> [u8; 33] {
+        self.shared.store.locking_key().to_bytes()
+    }
+
+    /// Takes quotes to mint; they are on disk when this returns. One that is known already changes nothing, and
+    /// neither does one that was minted before: the mint will tell.
+    ///
+    /// # Errors
+    /// An id that is none, too many waiting, or the wallet's database fails. Those before it are taken.
+    pub async fn add<I>(&self, ids: I) -> Result<(), WalletError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        for id in ids {
+            self.shared.add(id.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows what becomes of the quotes.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.subscribe()
+    }
+
+    /// Unspent ehash in the wallet.
+    ///
+    /// # Errors
+    /// The wallet's database fails.
+    pub async fn balance(&self) -> Result<u64, WalletError> {
+        self.shared.store.balance().await
+    }
+}
+
+impl RedeemTask {
+    /// Mints until stopped. Trouble with the mint is waited out with growing delays and shows in the [`Progress`].
+    pub async fn run(mut self, stop: CancellationToken) {
+        while let Some(ids) = until(&stop, self.next()).await {
+            let shared = Arc::clone(&self.shared);
+            let work = async { timeout(ROUND_DEADLINE, self.round(&ids)).await };
+            let Some(outcome) = with_grace(&stop, work).await else {
+                break;
+            };
+            let failed = !matches!(outcome, Ok(Ok(())));
+            let idle = self.is_idle(shared.put_back(ids, failed));
+            let pause = match outcome {
+                Ok(Ok(())) => {
+                    self.delays = delays();
+                    shared.note(None);
+                    if !idle {
+                        continue;
+                    }
+                    IDLE
+                }
+                Ok(Err(error)) => self.trouble(&error.to_string()),
+                Err(_) => self.trouble("the mint takes too long"),
+            };
+            let woken = async {
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = shared.arrived.notified(), if !failed => {}
+                }
+            };
+            if until(&stop, woken).await.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// Waits for something to do: the quotes to look at, none if only unfinished operations are left.
+    async fn next(&mut self) -> Vec<QuoteId> {
+        if !self.unsettled {
+            while self.shared.lock().in_line() == 0 {
+                self.shared.arrived.notified().await;
+            }
+            if self.shared.lock().in_line() < self.batch_max {
+                sleep(self.gather).await;
+            }
+        }
+        self.shared.lock().take(self.batch_max)
+    }
+
+    async fn round(&mut self, ids: &[QuoteId]) -> Result<(), RoundError> {
+        if self.unsettled && Instant::now() >= self.recover_at {
+            self.recover_at = Instant::now() + IDLE;
+            Round::new(&self.shared, &mut self.unsettled).recover().await?;
+        }
+        let unfinished = self.unsettled;
+        let mut round = Round::new(&self.shared, &mut self.unsettled);
+        if !ids.is_empty() {
+            let limit = round.batch_limit().await?;
+            for ids in ids.chunks(limit) {
+                round.mint(ids).await?;
+            }
+        }
+        self.unsettled |= unfinished;
+        Ok(())
+    }
+
+    /// Whether all that is left was looked at and can't be minted yet.
+    fn is_idle(&mut self, (settled, left): (usize, usize)) -> bool {
+        self.fruitless = if settled > 0 { 0 } else { self.fruitless + left };
+        let in_line = self.shared.lock().in_line();
+        let idle = if in_line == 0 {
+            self.unsettled
+        } else {
+            self.fruitless >= in_line
+        };
+        if idle {
+            self.fruitless = 0;
+        }
+        idle
+    }
+
+    /// Notes the trouble and says how long to wait.
+    fn trouble(&mut self, error: &str) -> Duration {
+        let pause = self.delays.next().unwrap_or(LONGEST_DELAY);
+        tracing::warn!(error = shorten(error), retry_ms = pause.as_millis(), "minting failed");
+        self.shared.note(Some(error));
+        pause
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn add(&self, id: &str) -> Result<(), WalletError> {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(valid) {
+            return Err(WalletError::QuoteId);
+        }
+        {
+            let queue = self.lock();
+            if queue.contains(id) {
+                return Ok(());
+            }
+            if queue.is_full() {
+                return Err(WalletError::Full(MAX_QUOTES));
+            }
+        }
+        if self.store.quote(id).await?.is_none() {
+            self.store.remember(id).await?;
+        }
+        self.change(|queue, _| queue.push(id.into()));
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The quote's ehash is in the wallet.
+    pub(super) async fn redeemed(&self, id: &str, amount: u64) -> Result<(), WalletError> {
+        self.store.forget(id).await?;
+        self.change(|queue, progress| {
+            queue.remove(id);
+            progress.redeemed_quotes += 1;
+            progress.redeemed_amount = progress.redeemed_amount.saturating_add(amount);
+        });
+        Ok(())
+    }
+
+    /// Somebody else, or we ourselves long ago, minted it.
+    pub(super) async fn already_issued(&self, id: &str) -> Result<(), WalletError> {
+        tracing::debug!(quote = id, "this quote is issued already");
+        self.store.forget(id).await?;
+        self.change(|queue, progress| {
+            queue.remove(id);
+            progress.already_issued += 1;
+        });
+        Ok(())
+    }
+
+    /// The quote is no longer in the database.
+    pub(super) async fn forget(&self, id: &str) -> Result<(), WalletError> {
+        self.store.forget(id).await?;
+        self.change(|queue, _| {
+            queue.remove(id);
+        });
+        Ok(())
+    }
+
+    pub(super) fn refused(&self, id: &str, error: &str) {
+        self.change(|queue, progress| {
+            queue.refuse(id);
+            progress.last_error = Some(shorten(error).into());
+        });
+    }
+
+    /// Returns quotes that were not settled to the line; how many were settled, how many were not.
+    fn put_back(&self, ids: Vec<QuoteId>, to_front: bool) -> (usize, usize) {
+        let count = ids.len();
+        let left = self.lock().put_back(ids, to_front);
+        (count - left, left)
+    }
+
+    fn note(&self, error: Option<&str>) {
+        self.change(|_, progress| progress.last_error = error.map(|text| shorten(text).into()));
+    }
+
+    /// Changes queue and progress together, and tells it if anything that shows has changed.
+    fn change(&self, how: impl FnOnce(&mut Queue, &mut Progress)) {
+        let mut queue = self.lock();
+        self.progress.send_if_modified(|progress| {
+            let before = progress.clone();
+            how(&mut queue, progress);
+            progress.waiting = queue.waiting() as u64;
+            progress.refused = queue.refused() as u64;
+            *progress != before
+        });
+    }
+}
+
+fn delays() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// What a mint says ends up in logs and on a page: one line of bounded length.
+fn shorten(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SHOWN_CHARS)
+        .collect()
+}
+
+async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    stop.run_until_cancelled(work).await
+}
+
+/// As [`until`], but the work may go on for a moment.
+async fn with_grace<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    match until(stop, &mut work).await {
+        Some(done) => Some(done),
+        None => timeout(STOP_GRACE, work).await.ok(),
+    }
+}

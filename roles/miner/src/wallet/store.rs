@@ -1,0 +1,284 @@
+//! The wallet on disk: its directory, its lock, its database, and the CDK wallet on top.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use cdk::mint_url::MintUrl;
+use cdk::nuts::{PaymentMethod, PublicKey, SecretKey};
+use cdk::wallet::{Wallet, WalletBuilder};
+use cdk_common::database::{self, WalletDatabase};
+use cdk_common::wallet::{MintQuote, WalletSaga};
+use cdk_sqlite::WalletSqliteDatabase;
+use service::secret_file::create_private_dir;
+
+use super::config::WalletConfig;
+use super::error::WalletError;
+use super::keys::Keys;
+
+/// Ehash quotes are quotes of this payment method.
+pub(super) const METHOD: &str = "ehash";
+
+const DATABASE: &str = "wallet.sqlite";
+const LOCK: &str = "lock";
+
+/// Where in the database's key-value store the mint's address is kept.
+const MINT_KEY: (&str, &str, &str) = ("miner", "wallet", "mint_url");
+
+type Db = dyn WalletDatabase<database::Error> + Send + Sync;
+
+/// An open wallet for the quotes of one unit of one mint.
+pub(super) struct Store {
+    pub(super) wallet: Wallet,
+    locking: SecretKey,
+    /// Held as long as the wallet is open; the operating system lets go of it when the process ends in whatever way.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the wallet of this directory, or makes one.
+    pub(super) async fn open(config: &WalletConfig) -> Result<Self, WalletError> {
+        create_private_dir(&config.data_dir)?;
+        let lock = lock(&config.data_dir)?;
+        let keys = Keys::read_or_create(&config.data_dir)?;
+        let database = config.data_dir.join(DATABASE);
+        create_private_file(&database)?;
+        let db: Arc<Db> = Arc::new(WalletSqliteDatabase::new(&database).await?);
+        claim_for_mint(&*db, config).await?;
+        let wallet = WalletBuilder::new()
+            .mint_url(config.mint_url.clone())
+            .unit(config.unit.clone())
+            .localstore(db)
+            .seed(*keys.seed)
+            // The redeemer paces itself: batches, one request at a time, back-off.
+            .without_rate_limiting()
+            .build()?;
+        tracing::info!(mint = %config.mint_url, locking_key = %keys.locking_public(), "wallet open");
+        Ok(Self {
+            wallet,
+            locking: keys.locking,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn locking_key(&self) -> PublicKey {
+        self.locking.public_key()
+    }
+
+    /// Unspent ehash in the wallet.
+    pub(super) async fn balance(&self) -> Result<u64, WalletError> {
+        Ok(self.wallet.total_balance().await?.to_u64())
+    }
+
+    fn db(&self) -> &Db {
+        &*self.wallet.localstore
+    }
+
+    /// Remembers a quote of which only the id is known; what it is worth, the mint will say.
+    pub(super) async fn remember(&self, id: &str) -> Result<(), WalletError> {
+        let quote = MintQuote::new(
+            id.to_owned(),
+            self.wallet.mint_url.clone(),
+            PaymentMethod::Custom(METHOD.to_owned()),
+            None,
+            self.wallet.unit.clone(),
+            String::new(),
+            0,
+            // CDK signs with the key that is stored with the quote, also when it repeats a request after a crash.
+            Some(self.locking.clone()),
+        );
+        Ok(self.db().add_mint_quote(quote).await?)
+    }
+
+    pub(super) async fn forget(&self, id: &str) -> Result<(), WalletError> {
+        Ok(self.db().remove_mint_quote(id).await?)
+    }
+
+    pub(super) async fn quote(&self, id: &str) -> Result<Option<MintQuote>, WalletError> {
+        Ok(self.db().get_mint_quote(id).await?)
+    }
+
+    /// All quotes that are remembered.
+    pub(super) async fn quotes(&self) -> Result<Vec<MintQuote>, WalletError> {
+        let mut quotes = self.db().get_mint_quotes().await?;
+        quotes.retain(|quote| quote.mint_url == self.wallet.mint_url && quote.unit == self.wallet.unit);
+        Ok(quotes)
+    }
+
+    /// Operations that were begun and not finished.
+    pub(super) async fn unfinished(&self) -> Result<Vec<WalletSaga>, WalletError> {
+        let mut sagas = self.db().get_incomplete_sagas().await?;
+        sagas.retain(|saga| saga.mint_url == self.wallet.mint_url && saga.unit == self.wallet.unit);
+        Ok(sagas)
+    }
+
+    /// Gives up an operation, and sets its quotes free.
+    pub(super) async fn abandon(&self, saga: &WalletSaga) -> Result<(), WalletError> {
+        self.db().delete_saga(&saga.id).await?;
+        Ok(self.db().release_mint_quote(&saga.id).await?)
+    }
+}
+
+/// The mint has issued all that was paid for the quote.
+pub(super) fn is_issued(quote: &MintQuote) -> bool {
+    quote.amount_issued.to_u64() > 0 && quote.amount_mintable().to_u64() == 0
+}
+
+/// Two processes would take each other's secrets and counters.
+fn lock(data_dir: &Path) -> Result<File, WalletError> {
+    let path = data_dir.join(LOCK);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| WalletError::Io { path, action, source }
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+    let file = file.map_err(failed("opening"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(WalletError::InUse {
+            path: data_dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed("locking")(source)),
+    }
+}
+
+/// The database holds the ehash and the locking key; SQLite gives its side files the mode of this one.
+fn create_private_file(path: &Path) -> Result<(), WalletError> {
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(WalletError::Io {
+            path: path.to_owned(),
+            action: "creating",
+            source,
+        }),
+    }
+}
+
+/// Makes sure that the wallet is of the configured mint, taking it along where that has moved.
+async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<(), WalletError> {
+    let (space, subspace, key) = MINT_KEY;
+    let stored = db
+        .kv_read(space, subspace, key)
+        .await?
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let known: Option<MintUrl> = stored.and_then(|text| text.parse().ok());
+    let new = &config.mint_url;
+    match known {
+        Some(known) if known == *new => return Ok(()),
+        Some(known) if config.mint_has_moved => {
+            for mut saga in db
+                .get_incomplete_sagas()
+                .await?
+                .into_iter()
+                .filter(|saga| saga.mint_url == known)
+            {
+                saga.mint_url = new.clone();
+                saga.version += 1;
+                db.update_saga(saga).await?;
+            }
+            db.update_mint_url(known.clone(), new.clone()).await?;
+            tracing::info!(from = %known, to = %new, "the wallet's mint has moved");
+        }
+        Some(known) => {
+            return Err(WalletError::OtherMint {
+                known,
+                configured: new.clone(),
+            });
+        }
+        None => {}
+    }
+    Ok(db.kv_write(space, subspace, key, new.to_string().as_bytes()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn config(folder: &Path, port: u16) -> WalletConfig {
+        WalletConfig::new(
+            format!("http://127.0.0.1:{port}").parse().unwrap(),
+            folder.join("wallet"),
+        )
+    }
+
+    #[tokio::test]
+    async fn the_directory_and_all_files_in_it_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 1);
+        let store = Store::open(&config).await.unwrap();
+        store.remember("q").await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&config.data_dir), 0o700);
+        let files: Vec<_> = std::fs::read_dir(&config.data_dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(files.len() >= 4, "{files:?}");
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_one_may_have_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 1);
+        let first = Store::open(&config).await.unwrap();
+        let error = Store::open(&config).await.err().unwrap();
+        assert!(matches!(error, WalletError::InUse { .. }), "{error}");
+        drop(first);
+        Store::open(&config).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_remembered_quote_and_the_locking_key_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), 1);
+        let store = Store::open(&config).await.unwrap();
+        let key = store.locking_key();
+        store.remember("q1").await.unwrap();
+        store.remember("q2").await.unwrap();
+        store.forget("q2").await.unwrap();
+        drop(store);
+
+        let store = Store::open(&config).await.unwrap();
+        assert_eq!(store.locking_key(), key);
+        let quotes = store.quotes().await.unwrap();
+        assert_eq!(quotes.len(), 1);
+        assert_eq!(quotes[0].id, "q1");
+        assert_eq!(quotes[0].secret_key.as_ref().unwrap().public_key(), key);
+        assert!(!is_issued(&quotes[0]));
+        assert_eq!(store.balance().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_wallet_of_another_mint_is_refused_unless_the_mint_has_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&config(folder.path(), 1)).await.unwrap();
+        store.remember("q").await.unwrap();
+        drop(store);
+
+        let mut moved = config(folder.path(), 2);
+        let error = Store::open(&moved).await.err().unwrap();
+        assert!(
+            error.to_string().contains("belongs to the mint at http://127.0.0.1:1"),
+            "{error}"
+        );
+        moved.mint_has_moved = true;
+        let store = Store::open(&moved).await.unwrap();
+        assert_eq!(store.quotes().await.unwrap().len(), 1);
+        drop(store);
+        moved.mint_has_moved = false;
+        Store::open(&moved).await.unwrap();
+    }
+}
