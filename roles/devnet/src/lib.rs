@@ -1,1 +1,285 @@
-//! devnet
+//! The whole system in one process, for a first look and for tests: a CDK mint on SQLite, a pool, the Stratum V2
+//! connection between them, CPU hashing, and a wallet that mints over HTTP. Only the blocks are invented.
+//!
+//! ```text
+//! hashing ─▶ pool's intake ─▶ outbox ═ Noise on loopback ═▶ mint ─ pushes ═▶ pool's page
+//!                               └─ quote ids ─▶ wallet ─ HTTP ─▶ mint
+//! ```
+//!
+//! [`start`] begins each part as its own program would, with a configuration made here; the mint pins the pool's key and
+//! the pool the mint's, as on two machines.
+
+mod config;
+mod mining;
+mod report;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use miner::wallet::{Progress, Redeemer, WalletConfig, WalletError};
+use mint::{MintConfig, PoolSection};
+use pool::{PoolConfig, ShareIntake, outbox::Outbox};
+use service::ConfigError;
+use stats_push::SnapshotCache;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use config::{DevnetConfig, Listen, Mining};
+pub use report::{Figures, report};
+
+use mining::Difficulty;
+
+/// Why a devnet did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A value that is not allowed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory for the data can't be made.
+    #[error("data directory: {0}")]
+    DataDir(#[source] io::Error),
+    /// The pool did not start.
+    #[error(transparent)]
+    Pool(#[from] pool::StartError),
+    /// The mint did not start.
+    #[error(transparent)]
+    Mint(#[from] mint::StartError),
+    /// The wallet did not open.
+    #[error("wallet: {0}")]
+    Wallet(#[from] WalletError),
+    /// The hashing thread did not start.
+    #[error("hashing: {0}")]
+    Hashing(#[source] io::Error),
+}
+
+/// A devnet at work.
+#[derive(Clone)]
+pub struct Running {
+    addresses: [(&'static str, SocketAddr); 4],
+    cache: SnapshotCache,
+    outbox: Outbox,
+    intake: ShareIntake,
+    wallet: Redeemer,
+    hashing: Stage,
+    mint_database: PathBuf,
+    stop: CancellationToken,
+    everything: TaskTracker,
+}
+
+/// Tasks that are stopped together and waited for.
+#[derive(Clone, Default)]
+struct Stage {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stage {
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Running {
+    /// What is served where, by the names that the program announces.
+    pub fn addresses(&self) -> [(&'static str, SocketAddr); 4] {
+        self.addresses
+    }
+
+    /// What the pool knows of the mint.
+    pub fn cache(&self) -> &SnapshotCache {
+        &self.cache
+    }
+
+    /// What the wallet has minted.
+    pub fn wallet(&self) -> watch::Receiver<Progress> {
+        self.wallet.progress()
+    }
+
+    /// The mint's SQLite file.
+    pub fn mint_database(&self) -> &Path {
+        &self.mint_database
+    }
+
+    /// What was done so far.
+    pub fn figures(&self) -> Figures {
+        Figures::of(&self.cache, &self.outbox, &self.intake)
+    }
+
+    /// Ends the hashing; every share found so far is in the outbox when this returns. The rest goes on, and comes to
+    /// rest when all quotes are redeemed.
+    pub async fn stop_hashing(&self) {
+        self.hashing.end().await;
+    }
+
+    /// Stops and waits for the end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+
+    /// Waits until all parts have ended, which they do after `stop`.
+    pub async fn ended(&self) {
+        self.everything.wait().await;
+    }
+}
+
+/// What is stopped in the order of the data, so that nothing that was acknowledged is lost.
+struct Parts {
+    hashing: Stage,
+    redeeming: Stage,
+    mint: mint::Running,
+    pool: pool::Running,
+    /// Removed when this goes.
+    temporary: Option<TempDir>,
+}
+
+impl Parts {
+    async fn run(self, stop: CancellationToken) {
+        stop.cancelled().await;
+        self.hashing.end().await;
+        self.redeeming.end().await;
+        // Its final snapshot still reaches the pool.
+        self.mint.stop().await;
+        self.pool.stop().await;
+        drop(self.temporary);
+    }
+}
+
+/// Starts everything, and says on stderr what it is at. It runs until `stop`, with or without the [`Running`].
+///
+/// # Errors
+/// [`StartError`]; then nothing runs.
+pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Running, StartError> {
+    config.check()?;
+    let (dir, temporary) = data_dir(&config)?;
+    eprintln!("devnet: data in {}", dir.display());
+    eprintln!("devnet: measuring this machine's hashrate");
+    let difficulty = Difficulty::measure(config.mining)
+        .await
+        .map_err(|error| StartError::Hashing(error.into()))?;
+
+    // Each part is stopped in its turn, not by `stop`; if one does not start, those before it end.
+    let abandoned = CancellationToken::new();
+    let unfinished = abandoned.clone().drop_guard();
+    eprintln!("devnet: starting the pool");
+    let mut mint_config = mint_config(&config, &dir);
+    let pool = pool::start(
+        pool_config(&config, &dir, &difficulty, &mint_config)?,
+        abandoned.clone(),
+    )
+    .await?;
+    eprintln!("devnet: starting the mint");
+    mint_config.pools.push(PoolSection {
+        address: pool.mint_link_address().to_string(),
+        authority_key: pool.authority_public_key(),
+    });
+    let mint = mint::start(mint_config, abandoned.clone()).await?;
+    eprintln!("devnet: opening the wallet");
+    let (wallet, redeeming) = open_wallet(&mint, &pool, &dir.join("miner")).await?;
+    eprintln!("devnet: hashing");
+    let hashing = Stage::default();
+    difficulty
+        .start_hashing(
+            pool.intake().clone(),
+            wallet.locking_key(),
+            &hashing.stop,
+            &hashing.tasks,
+        )
+        .map_err(StartError::Hashing)?;
+    unfinished.disarm();
+
+    let everything = TaskTracker::new();
+    let running = Running {
+        addresses: [
+            ("dashboard", pool.dashboard_address()),
+            ("mint-dashboard", mint.dashboard_address()),
+            ("mint-http", mint.http_address()),
+            ("mint-link", pool.mint_link_address()),
+        ],
+        cache: pool.cache().clone(),
+        outbox: pool.outbox().clone(),
+        intake: pool.intake().clone(),
+        wallet,
+        hashing: hashing.clone(),
+        mint_database: dir.join("mint").join(mint::DATABASE),
+        stop: stop.clone(),
+        everything: everything.clone(),
+    };
+    let parts = Parts {
+        hashing,
+        redeeming,
+        mint,
+        pool,
+        temporary,
+    };
+    everything.spawn(parts.run(stop));
+    everything.close();
+    Ok(running)
+}
+
+fn data_dir(config: &DevnetConfig) -> Result<(PathBuf, Option<TempDir>), StartError> {
+    match &config.data_dir {
+        Some(dir) => Ok((dir.clone(), None)),
+        None => {
+            let temporary = TempDir::with_prefix("devnet-").map_err(StartError::DataDir)?;
+            Ok((temporary.path().to_owned(), Some(temporary)))
+        }
+    }
+}
+
+fn mint_config(config: &DevnetConfig, dir: &Path) -> MintConfig {
+    let mut mint = MintConfig {
+        data_dir: dir.join("mint"),
+        push: config.push,
+        ..MintConfig::default()
+    };
+    mint.http.listen = config.listen.mint_http;
+    mint.dashboard.listen = config.listen.mint_dashboard;
+    mint
+}
+
+fn pool_config(
+    config: &DevnetConfig,
+    dir: &Path,
+    difficulty: &Difficulty,
+    mint: &MintConfig,
+) -> Result<PoolConfig, StartError> {
+    let mut pool = PoolConfig {
+        data_dir: dir.join("pool"),
+        ..PoolConfig::default()
+    };
+    pool.mint_link.listen = config.listen.mint_link;
+    pool.mint_link.mint_public_keys = vec![mint::public_key(mint)?];
+    pool.dashboard.listen = config.listen.dashboard;
+    pool.quotes.minimum_difficulty = difficulty.minimum_difficulty();
+    Ok(pool)
+}
+
+async fn open_wallet(mint: &mint::Running, pool: &pool::Running, dir: &Path) -> Result<(Redeemer, Stage), StartError> {
+    let mint_url = format!("http://{}", mint.http_address());
+    let mint_url = mint_url.parse().map_err(|error| {
+        ConfigError::invalid("listen.mint_http", mint.http_address(), format_args!("no URL: {error}"))
+    })?;
+    let config = WalletConfig {
+        // Port 0 gives the same mint another address at every start.
+        mint_has_moved: true,
+        ..WalletConfig::new(mint_url, dir.to_owned())
+    };
+    let (wallet, task) = Redeemer::open(&config).await?;
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(task.run(stop.clone()));
+    tasks.spawn(mining::redeem(
+        pool.outbox().clone(),
+        wallet.clone(),
+        dir.to_owned(),
+        stop.clone(),
+    ));
+    Ok((wallet, Stage { stop, tasks }))
+}

@@ -1,0 +1,156 @@
+//! A mint and a pool as two processes on their configuration files, with ports that survive a restart.
+
+use std::{path::PathBuf, time::Duration};
+
+use pool::outbox::{AcceptedShare, Outbox, OutboxConfig};
+use serde_json::Value;
+use system_tests::{Process, Truth, eventually, free_port, json, stats, truth};
+use tempfile::TempDir;
+
+/// Far beyond what anything here takes, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Pair {
+    dir: TempDir,
+    pub(crate) dashboard: String,
+    pub(crate) mint_link: String,
+    pub(crate) mint_http: String,
+    pub(crate) mint: Option<Process>,
+    pub(crate) pool: Option<Process>,
+}
+
+impl Pair {
+    /// Writes both configuration files, each with the other's key; starts nothing.
+    pub(crate) async fn configure() -> Self {
+        let mut pair = Self {
+            dir: tempfile::tempdir().unwrap(),
+            dashboard: format!("127.0.0.1:{}", free_port()),
+            mint_link: format!("127.0.0.1:{}", free_port()),
+            mint_http: format!("127.0.0.1:{}", free_port()),
+            mint: None,
+            pool: None,
+        };
+        pair.write_mint("");
+        let mint_key = pair.key_of("mint", "--print-public-key").await;
+        pair.write_pool(&mint_key);
+        let authority = pair.key_of("pool", "--print-authority-key").await;
+        pair.write_mint(&format!(
+            "[[pools]]\naddress = \"{}\"\nauthority_key = \"{authority}\"\n",
+            pair.mint_link
+        ));
+        pair
+    }
+
+    /// Both, configured and running.
+    pub(crate) async fn start() -> Self {
+        let mut pair = Self::configure().await;
+        pair.start_pool();
+        pair.start_mint();
+        pair
+    }
+
+    pub(crate) fn start_mint(&mut self) {
+        self.mint = Some(Process::start("mint", &["--config", &self.config("mint")]));
+    }
+
+    pub(crate) fn start_pool(&mut self) {
+        self.pool = Some(Process::start("pool", &["--config", &self.config("pool")]));
+    }
+
+    pub(crate) async fn kill_mint(&mut self) {
+        self.mint.take().expect("running").kill().await;
+    }
+
+    pub(crate) async fn kill_pool(&mut self) {
+        self.pool.take().expect("running").kill().await;
+    }
+
+    /// The pool's outbox, opened beside the pool: shares that are put in here are in the pool's file.
+    pub(crate) fn outbox(&self) -> Outbox {
+        let dir = self.path("pool");
+        std::fs::create_dir_all(&dir).unwrap();
+        Outbox::open(dir.join("outbox.sqlite"), &OutboxConfig::default()).unwrap()
+    }
+
+    pub(crate) fn mint_database(&self) -> PathBuf {
+        self.path("mint").join("mint.sqlite")
+    }
+
+    /// Waits until the pool's dashboard shows this status, and returns what it shows.
+    pub(crate) async fn until_status(&self, status: &str) -> Value {
+        eventually(&format!("status {status}"), PATIENCE, async || {
+            stats(&self.dashboard).await.filter(|stats| stats["status"] == status)
+        })
+        .await
+    }
+
+    /// Waits until no share waits for the mint.
+    pub(crate) async fn until_nothing_waits(&self) {
+        eventually("no share waits", PATIENCE, async || {
+            let pool = json(&self.dashboard, "/api/v1/pool").await?;
+            (pool["quotes"]["waiting"] == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// P11: waits until what the pool shows is live and equals the SQL aggregate, in every figure.
+    pub(crate) async fn until_shown_is_true(&self) -> Truth {
+        eventually("what is shown equals the mint's file", PATIENCE, async || {
+            let stats = stats(&self.dashboard).await.filter(|stats| stats["status"] == "live")?;
+            let truth = truth(&self.mint_database());
+            (Truth::shown(&stats)? == truth).then_some(truth)
+        })
+        .await
+    }
+
+    pub(crate) fn config(&self, role: &str) -> String {
+        self.path(&format!("{role}.toml")).to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write_mint(&self, pools: &str) {
+        let text = format!(
+            "data_dir = {:?}\n[http]\nlisten = \"{}\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n\
+             [push]\ninterval_ms = 500\nmin_gap_ms = 20\n{pools}",
+            self.path("mint"),
+            self.mint_http,
+        );
+        std::fs::write(self.path("mint.toml"), text).unwrap();
+    }
+
+    fn write_pool(&self, mint_key: &str) {
+        let text = format!(
+            "data_dir = {:?}\n[mint_link]\nlisten = \"{}\"\nmint_public_keys = [\"{mint_key}\"]\n\
+             [dashboard]\nlisten = \"{}\"\n",
+            self.path("pool"),
+            self.mint_link,
+            self.dashboard,
+        );
+        std::fs::write(self.path("pool.toml"), text).unwrap();
+    }
+
+    async fn key_of(&self, role: &str, flag: &str) -> String {
+        let mut process = Process::start(role, &["--config", &self.config(role), flag]);
+        let status = process.ended().await;
+        assert!(status.success(), "{role} {flag}: {status}");
+        process.hears("its key", |lines| lines.last().cloned()).await
+    }
+}
+
+/// A share that nobody has found before, worth 32 to a key that is on the curve.
+pub(crate) fn new_share() -> AcceptedShare {
+    AcceptedShare {
+        header_hash: rand::random(),
+        amount: 32,
+        locking_key: LOCKING_KEY,
+    }
+}
+
+/// The generator of secp256k1, compressed.
+const LOCKING_KEY: [u8; 33] = [
+    0x02, 0x79, 0xbe, 0x66, 0x7e, 0xf9, 0xdc, 0xbb, 0xac, 0x55, 0xa0, 0x62, 0x95, 0xce, 0x87, 0x0b, 0x07, 0x02, 0x9b,
+    0xfc, 0xdb, 0x2d, 0xce, 0x28, 0xd9, 0x59, 0xf2, 0x81, 0x5b, 0x16, 0xf8, 0x17, 0x98,
+];

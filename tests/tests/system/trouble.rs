@@ -1,0 +1,166 @@
+//! What goes wrong in the life of a pool, and what is said of it.
+
+use std::time::{Duration, Instant};
+
+use system_tests::{Process, Truth, eventually, json, stats};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::pair::{PATIENCE, Pair, new_share};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mint_away_the_outbox_goes_on_and_the_page_says_so() {
+    let mut pair = Pair::start().await;
+    let outbox = pair.outbox();
+    outbox.enqueue(new_share()).await.unwrap();
+    pair.until_nothing_waits().await;
+    let before = pair.until_shown_is_true().await;
+
+    pair.kill_mint().await;
+    let disconnected = pair.until_status("disconnected").await;
+    assert_eq!(Truth::shown(&disconnected), Some(before), "the last numbers stay");
+    assert_eq!(disconnected["mint"]["connected"], false);
+    for _ in 0..10 {
+        outbox.enqueue(new_share()).await.unwrap();
+    }
+    eventually("ten shares wait", PATIENCE, async || {
+        let pool = json(&pair.dashboard, "/api/v1/pool").await?;
+        (pool["quotes"]["waiting"] == 10).then_some(())
+    })
+    .await;
+    let older = stats(&pair.dashboard).await.unwrap();
+    assert!(
+        older["age_ms"].as_u64() > disconnected["age_ms"].as_u64(),
+        "the age goes on"
+    );
+
+    pair.start_mint();
+    eventually("the mint is back", PATIENCE, async || {
+        stats(&pair.dashboard)
+            .await
+            .filter(|stats| stats["mint"]["connected"] == true)
+    })
+    .await;
+    let connected = Instant::now();
+    let live = pair.until_status("live").await;
+    assert!(
+        connected.elapsed() < Duration::from_secs(1),
+        "live after {:?}",
+        connected.elapsed()
+    );
+    assert_eq!(live["mint"]["restarts"], 1);
+    pair.until_nothing_waits().await;
+    assert_eq!(pair.until_shown_is_true().await.quotes, [0, 11, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pool_away_the_mint_serves_wallets() {
+    let mut pair = Pair::configure().await;
+    pair.start_mint();
+    let info = eventually("the mint answers", PATIENCE, async || {
+        json(&pair.mint_http, "/v1/info").await
+    })
+    .await;
+    assert_eq!(info["nuts"]["5"]["disabled"], true, "melting is off");
+    let keysets = json(&pair.mint_http, "/v1/keysets").await.unwrap();
+    assert_eq!(keysets["keysets"][0]["unit"], "hash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_peer_and_one_that_talks_garbage_keep_nobody_out() {
+    let mut pair = Pair::configure().await;
+    pair.start_pool();
+    eventually("the pool listens", PATIENCE, async || {
+        TcpStream::connect(&pair.mint_link).await.ok()
+    })
+    .await;
+    let mut silent = TcpStream::connect(&pair.mint_link).await.unwrap();
+    let mut garbage = TcpStream::connect(&pair.mint_link).await.unwrap();
+    garbage.write_all(&[0x5a; 4096]).await.unwrap();
+
+    pair.start_mint();
+    pair.until_status("live").await;
+    closed(&mut garbage).await;
+    closed(&mut silent).await;
+}
+
+/// Reads until the other end closes the connection.
+async fn closed(stream: &mut TcpStream) {
+    let mut said = [0; 1024];
+    let reading = async {
+        // An error is an end too: a connection that was reset.
+        while matches!(stream.read(&mut said).await, Ok(1..)) {}
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("the peer closes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_in_order_and_quick() {
+    let mut pair = Pair::start().await;
+    pair.until_status("live").await;
+    for (role, process) in [("mint", &mut pair.mint), ("pool", &mut pair.pool)] {
+        let process = process.as_mut().unwrap();
+        let start = Instant::now();
+        process.signal("TERM").await;
+        let status = process.ended().await;
+        assert_eq!(status.code(), Some(0), "{role}");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{role} took {:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let cases = [
+        (
+            "pool",
+            "[mint_link]\nwindow = 0".to_owned(),
+            vec!["mint_link.window", "0"],
+        ),
+        ("pool", "colour = \"red\"".to_owned(), vec!["colour"]),
+        (
+            "pool",
+            "[mint_link]\nlisten = \"0.0.0.0:0\"".to_owned(),
+            vec!["mint_public_keys"],
+        ),
+        (
+            "pool",
+            format!("[dashboard]\nlisten = \"{taken}\""),
+            vec!["dashboard.listen", taken.as_str()],
+        ),
+        (
+            "mint",
+            "[push]\ninterval_ms = 50".to_owned(),
+            vec!["interval_ms", "50", "100"],
+        ),
+        (
+            "mint",
+            format!("[http]\nlisten = \"{taken}\""),
+            vec!["http.listen", taken.as_str()],
+        ),
+        (
+            "devnet",
+            "[mining]\nshares_per_second = 0.0".to_owned(),
+            vec!["mining.shares_per_second"],
+        ),
+    ];
+    for (role, text, said) in cases {
+        let file = dir.path().join(format!("{role}.toml"));
+        let data = dir.path().join("data");
+        std::fs::write(&file, format!("data_dir = {data:?}\n{text}\n")).unwrap();
+        let mut process = Process::start(role, &["--config", file.to_str().unwrap()]);
+        assert_eq!(process.ended().await.code(), Some(2), "{role}: {text}");
+        let line = process.hears("what is wrong", |lines| lines.last().cloned()).await;
+        for part in said.iter().chain([&file.to_str().unwrap()]) {
+            assert!(line.contains(part), "{role}: {text}: {line:?} does not name {part}");
+        }
+    }
+}
