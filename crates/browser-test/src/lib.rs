@@ -99,10 +99,15 @@ impl Browser {
             .capabilities(capabilities)
             .connect(&driver.url())
             .await?;
-        Ok(Self {
+        let browser = Self {
             client,
             _driver: driver,
-        })
+        };
+        // The browser's own start page is none of the tests' business, nor what it asked for.
+        browser.open("about:blank").await?;
+        browser.console().await?;
+        browser.requests().await?;
+        Ok(browser)
     }
 
     /// Opens a page and waits until it is loaded.
@@ -110,7 +115,8 @@ impl Browser {
         Ok(self.client.goto(url).await?)
     }
 
-    /// Makes the tab this large, in CSS pixels, and sets the colour scheme.
+    /// Makes the tab this large, in CSS pixels, and sets the colour scheme. Asks pages to keep still, so that pictures
+    /// don't catch them halfway.
     pub async fn emulate(&self, width: u32, height: u32, scheme: Scheme) -> Result<(), BrowserError> {
         let scheme = match scheme {
             Scheme::Light => "light",
@@ -118,7 +124,10 @@ impl Browser {
         };
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
-        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let media = json!({"features": [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]});
         self.devtools("Emulation.setEmulatedMedia", media).await?;
         Ok(())
     }

@@ -45,14 +45,14 @@ pub fn pool_router(mint: SnapshotCache, pool: Arc<dyn PoolSource>, mut metrics: 
             mint: mint.clone(),
             pool: Arc::clone(&pool),
         });
-    own.merge(common(mint, Host::Pool, Box::new(move || pool.ready()), metrics))
+    finish(own.merge(common(mint, Host::Pool, Box::new(move || pool.ready()), metrics)))
 }
 
 /// A mint's dashboard: `mint` is fed by a publisher in the same process. Otherwise like [`pool_router`].
 pub fn mint_router(mint: SnapshotCache, source: Arc<dyn MintSource>, metrics: Registry) -> Router {
     let ready = Box::new(move || source.ready());
     let own = Router::new().route("/", get(mint_page).with_state((mint.clone(), Host::Mint)));
-    own.merge(common(mint, Host::Mint, ready, metrics))
+    finish(own.merge(common(mint, Host::Mint, ready, metrics)))
 }
 
 type Ready = Box<dyn Fn() -> Readiness + Send + Sync>;
@@ -70,6 +70,11 @@ fn common(mint: SnapshotCache, host: Host, ready: Ready, mut metrics: Registry) 
         .route("/metrics", get(scrape).with_state(Arc::new(metrics)))
         .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
         .route("/static/{name}", get(assets::serve))
+}
+
+/// What holds for every path, also for those that are not there.
+fn finish(router: Router) -> Router {
+    router
         .fallback(http::not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(middleware::map_response(http::secure))

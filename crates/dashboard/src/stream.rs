@@ -134,3 +134,123 @@ impl Feed {
         Ok([event.into(), Bytes::new()])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stats_push::{CacheSession, Peer, Reason, RunId, Snapshot, SnapshotCache, Totals, UnixMillis};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    struct Fixture {
+        session: CacheSession,
+        feed: Feed,
+        stop: CancellationToken,
+        start: Instant,
+    }
+
+    async fn fixture() -> Fixture {
+        let cache = SnapshotCache::new();
+        let peer = Peer {
+            address: "here".to_owned(),
+            public_key: None,
+            proven: false,
+        };
+        let session = cache.open_session(peer);
+        let stop = CancellationToken::new();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let feed = Feed::new(Arc::new(StatsJson::new(cache)), stop.clone(), place);
+        Fixture {
+            session,
+            feed,
+            stop,
+            start: Instant::now(),
+        }
+    }
+
+    impl Fixture {
+        fn apply(&self, sequence: u64) {
+            let totals = Totals::new(sequence, []);
+            let snapshot = Snapshot {
+                request_id: 0,
+                reason: Reason::Event,
+                run_id: RunId(1),
+                sequence,
+                taken_at: UnixMillis(0),
+                interval: Duration::from_secs(3600),
+                ehash: totals.ehash,
+                units_total: 0,
+                units: totals.units,
+            };
+            self.session.apply(snapshot, Instant::now().into_std());
+        }
+
+        /// The next event with the milliseconds since the start.
+        async fn next(&mut self) -> (u128, String) {
+            let parts = self.feed.next().await.unwrap();
+            (
+                self.start.elapsed().as_millis(),
+                String::from_utf8(parts.concat()).unwrap(),
+            )
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_a_second_at_most_and_the_last_change_is_told() {
+        let mut fixture = fixture().await;
+        let (at, first) = fixture.next().await;
+        assert_eq!(at, 0);
+        assert!(first.contains(r#""sequence":null"#), "{first}");
+        for sequence in 1..=3 {
+            fixture.apply(sequence);
+        }
+        let (at, second) = fixture.next().await;
+        assert_eq!(at, 250);
+        assert!(second.contains(r#""sequence":3"#), "{second}");
+        time::advance(Duration::from_millis(100)).await;
+        fixture.apply(4);
+        let (at, third) = fixture.next().await;
+        assert_eq!(at, 500);
+        assert!(third.contains(r#""sequence":4"#), "{third}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_after_a_quiet_time_is_told_at_once() {
+        let mut fixture = fixture().await;
+        fixture.next().await;
+        time::advance(Duration::from_secs(2)).await;
+        fixture.apply(1);
+        let (at, event) = fixture.next().await;
+        assert_eq!(at, 2000);
+        assert!(
+            event.starts_with("id: 2\ndata: {\"age_ms\":0,\"status\":\"live\","),
+            "{event}"
+        );
+        assert!(event.ends_with("}\n\n"), "{event}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_streams_beat_every_five_seconds_with_the_age() {
+        let mut fixture = fixture().await;
+        fixture.apply(1);
+        fixture.next().await;
+        for beat in 1..=3 {
+            let (at, event) = fixture.next().await;
+            assert_eq!(at, beat * 5000);
+            assert_eq!(
+                event,
+                format!("event: heartbeat\ndata: {{\"age_ms\":{at},\"status\":\"live\"}}\n\n")
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopping_server_ends_the_stream_before_anything_else() {
+        let mut fixture = fixture().await;
+        fixture.next().await;
+        fixture.apply(1);
+        time::advance(GAP).await;
+        fixture.stop.cancel();
+        assert!(fixture.feed.next().await.is_none());
+    }
+}

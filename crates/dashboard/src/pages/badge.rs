@@ -45,7 +45,7 @@ const ON_POOL: [Text; 7] = [
         "stale",
         "stale",
         "not told",
-        "The mint is connected but has been silent for three of its push intervals. These are its last numbers.",
+        "The mint is connected but has been silent for longer than it should. These are its last numbers.",
     ),
     text(
         "disconnected",
@@ -90,7 +90,7 @@ const ON_MINT: [Text; 7] = [
         "stale",
         "stale",
         "not told",
-        "The mint's ledger has been silent for three push intervals. These are its last numbers.",
+        "The mint has not counted anew for longer than it should. These are its last numbers.",
     ),
     text(
         "disconnected",
