@@ -153,7 +153,7 @@ fn totals(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         Some(([("unit", &*unit.unit)], at))
     });
     let mut last_issued = page.open(
-        "mint_unit_last_issued",
+        "mint_unit_last_issued_timestamp",
         LAST_ISSUED,
         Some(&Unit::Seconds),
         MetricType::Gauge,

@@ -192,9 +192,10 @@ impl StatsJson {
 
     /// The JSON of what the cache holds now.
     pub(crate) fn render(&self) -> Result<Arc<Rendered>, RenderError> {
+        // Read under the lock, so that what is kept never goes back.
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let view = self.cache.load();
         let freshness = view.freshness(Instant::now().into_std());
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(rendered) = newest.as_ref()
             && (rendered.revision, rendered.status) == (view.revision, freshness.status)
         {

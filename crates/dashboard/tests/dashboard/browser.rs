@@ -87,6 +87,13 @@ async fn the_page_follows_the_mint_without_a_reload() {
     browser.until_text("status", "no answer").await.unwrap();
     browser.until_text("quotes-redeemed", "1,234,569").await.unwrap();
     picture(&browser, "pool-offline").await;
+    let server = server.restart().await;
+    browser.until_text("status", "no mint yet").await.unwrap();
+    let session = server.connect();
+    tell(&session, 7);
+    browser.until_text("quotes-redeemed", "7").await.unwrap();
+    browser.until_text("status", "live").await.unwrap();
+    assert_eq!(browser.eval("window.notReloaded").await.unwrap(), true);
 }
 
 #[tokio::test]

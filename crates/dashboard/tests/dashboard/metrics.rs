@@ -82,7 +82,10 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
         (r#"ehash_mint_quotes{state="paid"}"#, 3.0),
         (r#"ehash_mint_amount{state="issued"}"#, 1344.0),
         (r#"ehash_mint_unit_amount{unit="hash",state="paid"}"#, 96.0),
-        (r#"ehash_mint_unit_last_issued_seconds{unit="hash"}"#, 1_795_336_800.123),
+        (
+            r#"ehash_mint_unit_last_issued_timestamp_seconds{unit="hash"}"#,
+            1_795_336_800.123,
+        ),
         (r#"ehash_mint_snapshots_received_total{reason="event"}"#, 1.0),
         ("ehash_mint_sessions_total", 1.0),
         ("ehash_mint_stats_interval_seconds", 5.0),

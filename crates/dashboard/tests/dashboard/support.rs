@@ -73,13 +73,25 @@ impl Server {
     }
 
     pub(crate) async fn start(host: &str, role: Role, limits: Limits) -> Self {
+        Self::start_at("127.0.0.1:0", host, role, limits).await
+    }
+
+    /// Stops this one and serves a fresh one at the same address, as a restarted pool does.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.stop.cancel();
+        (&mut self.served).await.unwrap();
+        let address = self.base.strip_prefix("http://").unwrap();
+        Self::start_at(address, "pool", Role::default(), Limits::default()).await
+    }
+
+    async fn start_at(address: &str, host: &str, role: Role, limits: Limits) -> Self {
         let cache = SnapshotCache::new();
         let role = Arc::new(role);
         let router = match host {
             "pool" => pool_router(cache.clone(), Arc::clone(&role) as Arc<dyn PoolSource>, registry()),
             _ => mint_router(cache.clone(), Arc::clone(&role) as Arc<dyn MintSource>, registry()),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         tokio::spawn({
