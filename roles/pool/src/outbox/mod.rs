@@ -39,8 +39,6 @@ use writer::{Command, Writer};
 
 /// Callers that may wait for a commit at the same time; more wait for their turn to wait.
 const MAX_CALLERS: usize = 8192;
-/// Rows that one read returns at most.
-const MAX_PAGE: u32 = 1000;
 
 /// Milliseconds since 1970; tests bring their own.
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -63,6 +61,9 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
+    /// Rows that one read returns at most.
+    pub const MAX_PAGE: u32 = 1000;
+
     /// Opens the file, creates it where there is none, and starts the thread that writes. Blocks for the milliseconds
     /// that this takes; after a crash, until SQLite has replayed its log.
     ///
@@ -148,7 +149,7 @@ impl Outbox {
     /// # Errors
     /// [`StorageError`]: the file can't be read.
     pub async fn waiting_after(&self, after: ShareId, limit: u32) -> Result<Vec<WaitingShare>, StorageError> {
-        self.read(move |connection| query::waiting_after(connection, after, limit.min(MAX_PAGE)))
+        self.read(move |connection| query::waiting_after(connection, after, limit.min(Self::MAX_PAGE)))
             .await
     }
 
@@ -158,7 +159,7 @@ impl Outbox {
     /// # Errors
     /// [`StorageError`]: the file can't be read.
     pub async fn quotes_after(&self, cursor: u64, limit: u32) -> Result<Vec<AcknowledgedQuote>, StorageError> {
-        self.read(move |connection| query::quotes_after(connection, cursor, limit.min(MAX_PAGE)))
+        self.read(move |connection| query::quotes_after(connection, cursor, limit.min(Self::MAX_PAGE)))
             .await
     }
 
@@ -172,7 +173,7 @@ impl Outbox {
         cursor: u64,
         limit: u32,
     ) -> Result<Vec<AcknowledgedQuote>, StorageError> {
-        self.read(move |connection| query::quotes_of(connection, &locking_key, cursor, limit.min(MAX_PAGE)))
+        self.read(move |connection| query::quotes_of(connection, &locking_key, cursor, limit.min(Self::MAX_PAGE)))
             .await
     }
 
@@ -189,6 +190,12 @@ impl Outbox {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())
+    }
+
+    /// Whether a share could be taken in now: the last access to the file went well, and the thread that writes lives.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.view.borrow().healthy && self.view.has_changed().is_ok()
     }
 
     /// Changes with every commit, also with those of another process on the same file (within 50 ms).

@@ -269,7 +269,8 @@ impl Batch<'_> {
 
     /// Makes it durable: returns after the log is on the disk.
     pub(super) fn commit(self) -> rusqlite::Result<Tally> {
-        let tally = self.tally;
+        let mut tally = self.tally;
+        tally.oldest_waiting_ms = oldest_waiting(&self.tx)?;
         self.tx
             .prepare_cached(
                 "UPDATE tally SET requested = ?1, waiting = ?2, acknowledged = ?3, without_id = ?4, kept = ?5, settled_seq = ?6",
@@ -292,6 +293,7 @@ fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
         .prepare_cached("SELECT code, count FROM refused")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
+    let oldest_waiting_ms = oldest_waiting(connection)?;
     connection
         .prepare_cached("SELECT requested, waiting, acknowledged, without_id, kept, settled_seq FROM tally")?
         .query_row([], |row| {
@@ -302,9 +304,17 @@ fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
                 acknowledged_without_id: row.get(3)?,
                 kept: row.get(4)?,
                 settled_seq: row.get(5)?,
+                oldest_waiting_ms,
                 refused,
             })
         })
+}
+
+fn oldest_waiting(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT accepted_at_ms FROM share WHERE state = 0 ORDER BY id LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()
 }
 
 fn oldest_settled(connection: &Connection) -> rusqlite::Result<Option<u64>> {

@@ -211,6 +211,7 @@ async fn counts_and_rows_survive_a_close_and_a_close_ends_all_handles() {
     outbox.close().await;
     assert!(matches!(other.enqueue(share(3)).await, Err(EnqueueError::Closed)));
     assert!(other.settle(vec![]).await.is_err());
+    assert!(!other.is_serving());
     other.close().await;
 
     let reopened = fixture.open();

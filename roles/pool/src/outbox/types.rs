@@ -111,6 +111,8 @@ pub struct Tally {
     pub requested: u64,
     /// Those without an answer.
     pub waiting: u64,
+    /// When the oldest of these was taken in, in milliseconds since 1970.
+    pub oldest_waiting_ms: Option<u64>,
     /// Those with a quote.
     pub acknowledged: u64,
     /// Of the acknowledged, those whose quote id is not known (legacy mints).

@@ -91,6 +91,8 @@ impl Writer {
         {
             warn!(%error, "the outbox did not close cleanly; its log is replayed at the next start");
         }
+        // Whoever waits for the end finds it ended.
+        drop(self);
         if let Some(reply) = closing {
             let _ = reply.send(());
         }

@@ -1,0 +1,344 @@
+//! `config/pool.toml` as types. Every value is checked here once, before anything starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitcoin::secp256k1::PublicKey;
+use mint_link::{AuthorityKeypair, AuthorityPublicKey, ExtensionIds, MintPublicKey};
+use serde::Deserialize;
+use service::{ConfigError, in_range};
+
+use crate::outbox::OutboxConfig;
+
+/// Everything that a pool can be told; `Default` is what `config/pool.toml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConfig {
+    /// Where the pool keeps its outbox and its authority key.
+    pub data_dir: PathBuf,
+    /// The link to the mint.
+    pub mint_link: MintLinkSection,
+    /// What shares earn.
+    pub quotes: QuotesSection,
+    /// Shares on their way to the mint.
+    pub outbox: OutboxConfig,
+    /// Pages, JSON and metrics.
+    pub dashboard: DashboardSection,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: "data/pool".into(),
+            mint_link: MintLinkSection::default(),
+            quotes: QuotesSection::default(),
+            outbox: OutboxConfig::default(),
+            dashboard: DashboardSection::default(),
+        }
+    }
+}
+
+/// `[mint_link]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MintLinkSection {
+    /// Where the mint dials in.
+    pub listen: SocketAddr,
+    /// The pool's authority key pair, by which mints know it. Without one it is kept in the data directory, and made
+    /// there at the first start.
+    pub authority_secret_key: Option<AuthorityKeypair>,
+    /// Stated only to be sure: a start with another key is refused.
+    pub authority_public_key: Option<AuthorityPublicKey>,
+    /// The mints that may connect. An empty list admits any, and is allowed on a loopback listener only.
+    pub mint_public_keys: Vec<MintPublicKey>,
+    /// Whether a mint that can't prove itself, such as hashpool's, may connect.
+    pub allow_legacy_mint: bool,
+    /// Connections at the same time, those that have said nothing yet included. 1 to 1024.
+    pub max_connections: usize,
+    /// Deadline of each step of a connection's setup. 100 ms to 60 s.
+    #[serde(rename = "step_timeout_ms", with = "service::duration::millis")]
+    pub step_timeout: Duration,
+    /// How long a mint has to negotiate, before it counts as one that can't. 100 ms to 60 s.
+    #[serde(rename = "negotiation_timeout_ms", with = "service::duration::millis")]
+    pub negotiation_timeout: Duration,
+    /// How long the mint may take to answer a quote request. 100 ms to 10 min.
+    #[serde(rename = "answer_timeout_ms", with = "service::duration::millis")]
+    pub answer_timeout: Duration,
+    /// Quote requests on the way at most; a legacy mint gets one. 1 to 10,000.
+    pub window: usize,
+    /// Numbers of the extensions, if the defaults are taken by somebody else.
+    pub extensions: ExtensionIds,
+}
+
+impl Default for MintLinkSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 34260)),
+            authority_secret_key: None,
+            authority_public_key: None,
+            mint_public_keys: Vec::new(),
+            allow_legacy_mint: false,
+            max_connections: 64,
+            step_timeout: Duration::from_secs(10),
+            negotiation_timeout: Duration::from_secs(2),
+            answer_timeout: Duration::from_secs(10),
+            window: 512,
+            extensions: ExtensionIds::default(),
+        }
+    }
+}
+
+/// `[quotes]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotesSection {
+    /// Leading zero bits that a share's hash needs to earn 1; each further one doubles it. 0 to 255.
+    pub minimum_difficulty: u32,
+    /// The unit as it travels to the mint: `HASH`, or `HASH_` and more.
+    pub unit: String,
+    /// Locks the quotes of miners that name no key: a compressed public key, 66 hex digits.
+    pub default_locking_key: Option<LockingKey>,
+}
+
+impl Default for QuotesSection {
+    fn default() -> Self {
+        Self {
+            minimum_difficulty: 16,
+            unit: "HASH".to_owned(),
+            default_locking_key: None,
+        }
+    }
+}
+
+/// `[dashboard]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DashboardSection {
+    /// Where pages, JSON and metrics are served.
+    pub listen: SocketAddr,
+    /// Connections at the same time. 1 to 100,000.
+    pub max_connections: usize,
+    /// Of these, live streams. 0 to `max_connections`.
+    pub max_streams: usize,
+    /// How long a connection may take to send the header of its next request. 100 ms to 10 min.
+    #[serde(rename = "header_timeout_ms", with = "service::duration::millis")]
+    pub header_timeout: Duration,
+}
+
+impl Default for DashboardSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            max_connections: 1024,
+            max_streams: 768,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A compressed public key on secp256k1 that a quote is locked to (NUT-20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LockingKey(PublicKey);
+
+impl LockingKey {
+    /// Its 33 bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 33] {
+        self.0.serialize()
+    }
+}
+
+/// A text that is no [`LockingKey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a compressed public key, 66 hex digits that begin with 02 or 03")]
+pub struct LockingKeyError;
+
+impl TryFrom<String> for LockingKey {
+    type Error = LockingKeyError;
+
+    fn try_from(text: String) -> Result<Self, LockingKeyError> {
+        let key = text.parse().map_err(|_| LockingKeyError)?;
+        if text.len() == 66 {
+            Ok(Self(key))
+        } else {
+            Err(LockingKeyError)
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Checks what no single value tells.
+    ///
+    /// # Errors
+    /// The first key whose value is not allowed, with what is.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let link = &self.mint_link;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        if link.mint_public_keys.is_empty() && !link.listen.ip().is_loopback() {
+            return Err(ConfigError::invalid(
+                "mint_link.mint_public_keys",
+                "[]",
+                format_args!(
+                    "expected the keys of the mints that may connect (`mint --print-public-key` shows one): \
+                     mint_link.listen = \"{}\" is open to other machines",
+                    link.listen
+                ),
+            ));
+        }
+        in_range("mint_link.max_connections", &link.max_connections, 1..=1024)?;
+        in_range("mint_link.step_timeout_ms", &ms(link.step_timeout), 100..=60_000)?;
+        in_range(
+            "mint_link.negotiation_timeout_ms",
+            &ms(link.negotiation_timeout),
+            100..=60_000,
+        )?;
+        in_range("mint_link.answer_timeout_ms", &ms(link.answer_timeout), 100..=600_000)?;
+        in_range("mint_link.window", &link.window, 1..=10_000)?;
+        in_range("quotes.minimum_difficulty", &self.quotes.minimum_difficulty, 0..=255)?;
+        let unit = &self.quotes.unit;
+        if !stats_push::is_ehash_unit(&unit.to_lowercase()) || unit.len() > 255 {
+            return Err(ConfigError::invalid(
+                "quotes.unit",
+                format_args!("{unit:?}"),
+                "expected \"HASH\", or \"HASH_\" followed by the name of an epoch, 255 bytes at most",
+            ));
+        }
+        in_range("outbox.max_waiting", &self.outbox.max_waiting, 1..=100_000_000)?;
+        in_range("outbox.keep_answered_days", &self.outbox.keep_answered_days, 1..=3650)?;
+        in_range("outbox.max_answered", &self.outbox.max_answered, 1..=1_000_000_000)?;
+        self.dashboard.limits().map(drop)
+    }
+}
+
+impl DashboardSection {
+    pub(crate) fn limits(&self) -> Result<dashboard::Limits, ConfigError> {
+        in_range("dashboard.max_connections", &self.max_connections, 1..=100_000)?;
+        in_range("dashboard.max_streams", &self.max_streams, 0..=self.max_connections)?;
+        let header_timeout = u64::try_from(self.header_timeout.as_millis()).unwrap_or(u64::MAX);
+        in_range("dashboard.header_timeout_ms", &header_timeout, 100..=600_000)?;
+        dashboard::Limits::new(self.max_connections, self.max_streams, self.header_timeout)
+            .map_err(|error| ConfigError::invalid("dashboard.max_connections", self.max_connections, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const FILE: &str = include_str!("../../../config/pool.toml");
+
+    fn load(text: &str) -> Result<PoolConfig, ConfigError> {
+        let config: PoolConfig = service::parse(Path::new("pool.toml"), text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn complaint(text: &str) -> String {
+        load(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_file_in_config_says_the_defaults() {
+        assert_eq!(
+            format!("{:?}", load(FILE).unwrap()),
+            format!("{:?}", PoolConfig::default())
+        );
+        assert_eq!(
+            format!("{:?}", load("").unwrap()),
+            format!("{:?}", PoolConfig::default())
+        );
+    }
+
+    #[test]
+    fn the_file_in_config_names_every_key() {
+        // The unknown key's error lists those that are known.
+        for section in ["", "[mint_link]", "[quotes]", "[outbox]", "[dashboard]"] {
+            let known = complaint(&format!("{section}\nx = 1"));
+            let mut names = known.split('`').skip(1).step_by(2).peekable();
+            assert!(names.peek().is_some(), "{known}");
+            for name in names {
+                let named = |line: &str| {
+                    let line = line.trim_start_matches(['#', ' ', '[']);
+                    line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', ']']))
+                        || line
+                            .strip_prefix("mint_link.")
+                            .is_some_and(|rest| rest.starts_with(name))
+                };
+                assert!(FILE.lines().any(named), "{section} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_listener_without_a_list_of_mints_is_refused() {
+        let refusal = complaint("[mint_link]\nlisten = \"0.0.0.0:34260\"");
+        assert!(
+            refusal.starts_with("mint_link.mint_public_keys = []: expected the keys of the mints"),
+            "{refusal}"
+        );
+        let legacy = complaint("[mint_link]\nlisten = \"[::]:34260\"\nallow_legacy_mint = true");
+        assert!(legacy.contains("mint_public_keys"), "{legacy}");
+        let key = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        load(&format!(
+            "[mint_link]\nlisten = \"0.0.0.0:34260\"\nmint_public_keys = [\"{key}\"]"
+        ))
+        .unwrap();
+        load("[mint_link]\nlisten = \"[::1]:0\"").unwrap();
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_with_key_and_range() {
+        for (section, key, value, allowed) in [
+            ("mint_link", "max_connections", "0", "expected 1 to 1024"),
+            ("mint_link", "step_timeout_ms", "60001", "expected 100 to 60000"),
+            ("mint_link", "negotiation_timeout_ms", "0", "expected 100 to 60000"),
+            ("mint_link", "answer_timeout_ms", "99", "expected 100 to 600000"),
+            ("mint_link", "window", "0", "expected 1 to 10000"),
+            ("quotes", "minimum_difficulty", "256", "expected 0 to 255"),
+            ("quotes", "unit", "\"SAT\"", "expected \"HASH\""),
+            ("outbox", "max_waiting", "0", "expected 1 to 100000000"),
+            ("outbox", "keep_answered_days", "0", "expected 1 to 3650"),
+            ("outbox", "max_answered", "0", "expected 1 to 1000000000"),
+            ("dashboard", "max_streams", "1025", "expected 0 to 1024"),
+            ("dashboard", "header_timeout_ms", "1", "expected 100 to 600000"),
+        ] {
+            let line = complaint(&format!("[{section}]\n{key} = {value}"));
+            assert!(
+                line.starts_with(&format!("{section}.{key} = {value}: {allowed}")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_read_and_never_told() {
+        let secret = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
+        let config = load(&format!("[mint_link]\nauthority_secret_key = \"{secret}\"")).unwrap();
+        assert!(!format!("{config:?}").contains(secret));
+        let line = complaint(&format!("[mint_link]\nauthority_secret_key = \"{secret}x\""));
+        assert!(
+            line.contains("mint_link.authority_secret_key") && !line.contains(secret),
+            "{line}"
+        );
+
+        let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+        let config = load(&format!("[quotes]\ndefault_locking_key = \"{key}\"")).unwrap();
+        assert_eq!(
+            config
+                .quotes
+                .default_locking_key
+                .map(|key| key.to_bytes()[..2].to_vec()),
+            Some(vec![2, 0x79])
+        );
+        let off_the_curve = format!("[quotes]\ndefault_locking_key = \"02{}\"", "ff".repeat(32));
+        assert!(
+            complaint(&off_the_curve).contains("66 hex digits"),
+            "{}",
+            complaint(&off_the_curve)
+        );
+    }
+}

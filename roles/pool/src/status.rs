@@ -1,0 +1,235 @@
+//! What the pool tells of itself: to its dashboard, and to `/metrics` beyond what the dashboard knows.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dashboard::prometheus_client::collector::Collector;
+use dashboard::prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use dashboard::prometheus_client::metrics::MetricType;
+use dashboard::prometheus_client::metrics::counter::ConstCounter;
+use dashboard::{
+    PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable, Readiness, ShareCounts,
+};
+use futures::future::BoxFuture;
+use mint_link::{LinkMetrics, RefusalCode};
+use stats_push::UnixMillis;
+
+use crate::intake::ShareIntake;
+use crate::outbox::{Outbox, Tally};
+use crate::quotes::PumpStats;
+
+/// Reads the parts of a running pool.
+#[derive(Clone)]
+pub(crate) struct Status {
+    pub(crate) outbox: Outbox,
+    pub(crate) intake: ShareIntake,
+    pub(crate) pump: PumpStats,
+    pub(crate) link: Arc<LinkMetrics>,
+    /// Whether the listener for the mint serves.
+    pub(crate) link_up: Arc<AtomicBool>,
+    /// The unit of the quotes, as wallets know it.
+    pub(crate) unit: String,
+}
+
+impl PoolSource for Status {
+    fn pool(&self) -> PoolView {
+        let shares = self.intake.counts();
+        PoolView {
+            shares: ShareCounts {
+                accepted: Some(shares.accepted),
+                rejected: Some(shares.rejected),
+            },
+            quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
+            ..PoolView::default()
+        }
+    }
+
+    fn quotes(&self, query: QuoteQuery) -> BoxFuture<'_, Result<QuotePage, QuotesUnavailable>> {
+        Box::pin(async move {
+            let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
+            let rows = self
+                .outbox
+                .quotes_of(*query.key.as_bytes(), query.after, limit)
+                .await
+                .map_err(|error| QuotesUnavailable(Box::new(error)))?;
+            // Fewer than asked for: the last page, unless the outbox's own limit cut it.
+            let full = rows.len() >= query.limit.min(Outbox::MAX_PAGE as usize);
+            let next = rows.last().filter(|_| full).map(|row| row.cursor);
+            let unit: Cow<'static, str> = Cow::Owned(self.unit.clone());
+            let quotes = rows.into_iter().map(|row| QuoteRef {
+                quote_id: row.quote_id,
+                amount: row.amount,
+                unit: unit.clone(),
+            });
+            Ok(QuotePage {
+                quotes: quotes.collect(),
+                next,
+            })
+        })
+    }
+
+    fn ready(&self) -> Readiness {
+        let outbox = self.outbox.is_serving().then_some(());
+        let link = self.link_up.load(Ordering::Relaxed).then_some(());
+        Readiness::new()
+            .check("outbox", outbox.ok_or_else(|| "the outbox can't be written".to_owned()))
+            .check(
+                "mint_link",
+                link.ok_or_else(|| "the listener for the mint is closed".to_owned()),
+            )
+    }
+}
+
+fn quote_counts(tally: &Tally, now: UnixMillis) -> QuoteCounts {
+    let mut refused = BTreeMap::new();
+    for (code, count) in &tally.refused {
+        *refused.entry(Cow::Borrowed(reason(*code))).or_default() += count;
+    }
+    QuoteCounts {
+        requested: Some(tally.requested),
+        waiting: Some(tally.waiting),
+        oldest_waiting: tally
+            .oldest_waiting_ms
+            .map(|since| Duration::from_millis(now.0.saturating_sub(since))),
+        acknowledged: Some(tally.acknowledged),
+        refused: Some(refused),
+    }
+}
+
+fn reason(code: u32) -> &'static str {
+    [RefusalCode::Conflict, RefusalCode::LockingKey, RefusalCode::Amount]
+        .into_iter()
+        .find(|known| known.code() == code)
+        .unwrap_or(RefusalCode::Other)
+        .as_str()
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Status {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (outbox, pump, shares, link) = (
+            self.outbox.view(),
+            self.pump.counts(),
+            self.intake.counts(),
+            self.link.read(),
+        );
+        let counters = [
+            (
+                "outbox_commits",
+                "Transactions of the outbox, each one fsync",
+                outbox.commits,
+            ),
+            (
+                "outbox_errors",
+                "Accesses to the outbox's file that failed",
+                outbox.storage_errors,
+            ),
+            (
+                "pool_quotes_without_id",
+                "Acknowledged by a legacy mint that did not tell the quote's id",
+                outbox.tally.acknowledged_without_id,
+            ),
+            (
+                "pool_quotes_busy",
+                "Quote requests that the mint was too busy for; they were sent again",
+                pump.busy,
+            ),
+            (
+                "pool_quotes_unanswered",
+                "Quote requests without an answer in time; they were sent again",
+                pump.unanswered,
+            ),
+            (
+                "pool_answers_unexpected",
+                "Answers of the mint that belong to no request on the way",
+                pump.unexpected,
+            ),
+            (
+                "pool_shares_below_minimum",
+                "Accepted shares below the minimum difficulty, which earn nothing",
+                shares.below_minimum,
+            ),
+            (
+                "pool_shares_without_key",
+                "Accepted shares without a locking key, which earn nothing",
+                shares.without_key,
+            ),
+            (
+                "link_connections",
+                "Connections to the listener for the mint",
+                link.connections,
+            ),
+            (
+                "link_refused",
+                "Connections turned away because all places were taken",
+                link.refused_full,
+            ),
+            ("link_sessions", "Sessions with a mint that came to work", link.ready),
+            ("link_frames_read", "Frames read from the mint", link.frames_read),
+            ("link_frames_written", "Frames written to the mint", link.frames_written),
+            ("link_bytes_read", "Encrypted bytes read from the mint", link.bytes_read),
+            (
+                "link_bytes_written",
+                "Encrypted bytes written to the mint",
+                link.bytes_written,
+            ),
+            (
+                "link_quotes_malformed",
+                "Quote messages dropped for their form",
+                link.malformed_quotes,
+            ),
+            (
+                "link_unexpected",
+                "Messages dropped because they make no sense here",
+                link.unexpected,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        let mut ended = encoder.encode_descriptor(
+            "link_ended",
+            "Sessions and attempts that ended, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for (reason, count) in &link.ended {
+            ConstCounter::new(*count).encode(ended.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_by_reason_and_waiting_by_age() {
+        let tally = Tally {
+            requested: 10,
+            waiting: 1,
+            oldest_waiting_ms: Some(1_000),
+            acknowledged: 3,
+            refused: [(0, 1), (1, 2), (2, 3), (4, 1)].into(),
+            ..Tally::default()
+        };
+        let counts = quote_counts(&tally, UnixMillis(3_500));
+        assert_eq!(counts.oldest_waiting, Some(Duration::from_millis(2_500)));
+        assert_eq!(counts.refused_total(), Some(7));
+        let refused = counts.refused.unwrap();
+        assert_eq!(refused.get("other"), Some(&3));
+        assert_eq!(refused.get("conflict"), Some(&3));
+        assert_eq!(refused.get("amount"), Some(&1));
+    }
+}
