@@ -1,0 +1,38 @@
+//! What an operator asks of a mint that need not run: its public key, an audit, a rebase.
+
+use mint_ledger::{Audit, LedgerOptions};
+use mint_link::MintPublicKey;
+
+use crate::{DATABASE, StartError, cashu, config::MintConfig, keys};
+
+/// The key that pools pin (`mint_public_keys`). Makes the mint's link key if there is none yet.
+///
+/// # Errors
+/// The key can't be read or made.
+pub fn public_key(config: &MintConfig) -> Result<MintPublicKey, StartError> {
+    keys::public_key(config)
+}
+
+/// Compares the ledger's totals with the rows of the mint's database, in one read transaction; the mint may run
+/// meanwhile. Blocks for about half a second a million quotes.
+///
+/// # Errors
+/// The database can't be read.
+pub fn audit(config: &MintConfig) -> Result<Audit, StartError> {
+    Ok(mint_ledger::audit(&config.data_dir.join(DATABASE))?)
+}
+
+/// Counts all quotes anew and stores the result as the ledger's next version: for after a change of the database by
+/// hand. The mint must not run.
+///
+/// # Errors
+/// Another mint runs on the data directory, or the database can't be read or written.
+pub async fn rebase(config: &MintConfig) -> Result<Audit, StartError> {
+    let _lock = keys::lock(config)?;
+    let recount = LedgerOptions {
+        recount: true,
+        ..LedgerOptions::default()
+    };
+    let (_, ledger) = cashu::open_ledger(&config.data_dir.join(DATABASE), recount).await?;
+    Ok(ledger.audit().await?)
+}

@@ -1,0 +1,98 @@
+//! One transaction: each order is looked up, and if it is new, added and paid.
+
+use cdk::{Amount, nuts::PaymentMethod, util::unix_time};
+use cdk_common::{
+    database::{DynMintDatabase, DynMintTransaction, Error, mint::Acquired},
+    mint::MintQuote,
+    payment::PaymentIdentifier,
+};
+use mint_link::RefusalCode;
+
+use super::order::Order;
+use crate::METHOD;
+
+/// Quotes for shares do not expire. Wallets compare this with their clock, and some hold it in 32 bits: the year 2106.
+const NEVER: u64 = u32::MAX as u64;
+
+/// What became of one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A new quote, paid.
+    Created(String),
+    /// The quote that an equal order made earlier.
+    Repeated(String),
+    Refused(RefusalCode, String),
+}
+
+/// Carries the orders out, all or none. The second of two orders in one batch with the same hash finds the first one's
+/// quote, like any repetition.
+pub(super) async fn commit(store: &DynMintDatabase, orders: &[Order]) -> Result<Vec<Outcome>, Error> {
+    let mut transaction = store.begin_transaction().await?;
+    let mut outcomes = Vec::with_capacity(orders.len());
+    for order in orders {
+        outcomes.push(place(&mut transaction, order).await?);
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+async fn place(transaction: &mut DynMintTransaction, order: &Order) -> Result<Outcome, Error> {
+    let request = order.header_hash.to_string();
+    let Some(mut known) = transaction.get_mint_quote_by_request(&request).await? else {
+        let mut quote = transaction.add_mint_quote(new_quote(order, &request)).await?;
+        pay(transaction, &mut quote, order, request).await?;
+        return Ok(Outcome::Created(quote.id.to_string()));
+    };
+    let same = known.unit == order.unit
+        && known.pubkey == Some(order.locking_key)
+        && known.amount.as_ref().map(Amount::value) == Some(order.amount);
+    if !same {
+        let message = "this hash has a quote with another unit, amount or locking key".to_owned();
+        return Ok(Outcome::Refused(RefusalCode::Conflict, message));
+    }
+    // Made by something that does not pay in the same transaction, and then interrupted.
+    if known.amount_paid().value() == 0 {
+        pay(transaction, &mut known, order, request).await?;
+    }
+    Ok(Outcome::Repeated(known.id.to_string()))
+}
+
+/// The share is the payment, and its hash the payment's identity.
+async fn pay(
+    transaction: &mut DynMintTransaction,
+    quote: &mut Acquired<MintQuote>,
+    order: &Order,
+    payment_id: String,
+) -> Result<(), Error> {
+    let amount = Amount::new(order.amount, order.unit.clone());
+    quote
+        .add_payment(amount, payment_id, None)
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    transaction.update_mint_quote(quote).await
+}
+
+fn new_quote(order: &Order, request: &str) -> MintQuote {
+    let now = unix_time();
+    let nothing = Amount::new(0, order.unit.clone());
+    let extra = order
+        .description
+        .as_ref()
+        .map(|text| serde_json::json!({ "description": text }));
+    MintQuote::new(
+        None,
+        request.to_owned(),
+        order.unit.clone(),
+        Some(Amount::new(order.amount, order.unit.clone())),
+        NEVER,
+        PaymentIdentifier::CustomId(request.to_owned()),
+        Some(order.locking_key),
+        nothing.clone(),
+        nothing,
+        PaymentMethod::Custom(METHOD.to_owned()),
+        now,
+        now,
+        Vec::new(),
+        Vec::new(),
+        Some(extra.unwrap_or_default()),
+    )
+}
