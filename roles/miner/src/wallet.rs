@@ -18,3 +18,6 @@ mod verdict;
 pub use config::WalletConfig;
 pub use error::WalletError;
 pub use redeemer::{Progress, RedeemTask, Redeemer};
+
+#[cfg(test)]
+mod tests;

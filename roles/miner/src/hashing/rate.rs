@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bitcoin::Target;
 
 use super::config::HashingConfig;
-use super::job::Job;
+use super::job::{Job, leading_zero_bits};
 use super::search::Search;
 use crate::synthetic;
 
@@ -56,23 +56,23 @@ pub fn target_for(hashes_per_second: f64, shares_per_second: f64) -> Target {
     Target::from_be_bytes(bytes)
 }
 
+/// The leading zero bits that a hash needs to meet the target, at least.
+#[must_use]
+pub fn leading_zero_bits_of(target: Target) -> u32 {
+    let mut bytes = target.to_be_bytes();
+    bytes.reverse();
+    leading_zero_bits(&bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_target_follows_from_the_rates() {
-        let bits = |target: Target| {
-            target
-                .to_be_bytes()
-                .iter()
-                .flat_map(|b| (0..8).rev().map(move |i| b >> i & 1))
-                .take_while(|bit| *bit == 0)
-                .count()
-        };
-        assert_eq!(bits(target_for(1024.0, 1.0)), 10);
-        assert_eq!(bits(target_for(1024.0 * 5.0, 5.0)), 10);
-        assert_eq!(bits(target_for(1.0, 5.0)), 0);
+        assert_eq!(leading_zero_bits_of(target_for(1024.0, 1.0)), 10);
+        assert_eq!(leading_zero_bits_of(target_for(1024.0 * 5.0, 5.0)), 10);
+        assert_eq!(leading_zero_bits_of(target_for(1.0, 5.0)), 0);
         assert_eq!(target_for(1.0, 5.0), Target::from_be_bytes([0xff; 32]));
         // 1,024 hashes a share on average is what its work says.
         assert_eq!(target_for(1024.0, 1.0).to_work().to_be_bytes()[30..], [4, 0]);

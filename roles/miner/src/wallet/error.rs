@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cdk::mint_url::MintUrl;
+use service::Misconfigured;
 use service::secret_file::SecretFileError;
 
 /// What went wrong on this side of the wallet.
@@ -43,6 +44,9 @@ pub enum WalletError {
         known: MintUrl,
         /// The mint it was opened for.
         configured: MintUrl,
+        /// It is the configuration's fault.
+        #[source]
+        mark: Misconfigured,
     },
     /// An id that is none; ids become part of a URL, so not every text may be one.
     #[error("a quote id has 1 to 128 letters, digits, '-' or '_'")]

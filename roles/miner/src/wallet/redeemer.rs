@@ -1,5 +1,6 @@
 //! The handle that takes quotes and the task that mints them, round after round.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,6 +53,14 @@ pub struct Progress {
 #[derive(Clone)]
 pub struct Redeemer {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Redeemer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redeemer")
+            .field("progress", &*self.shared.progress.borrow())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Mints what the [`Redeemer`] takes. To be run once.
@@ -229,6 +238,7 @@ impl RedeemTask {
 
     /// Notes the trouble and says how long to wait.
     fn trouble(&mut self, error: &str) -> Duration {
+        self.recover_at = Instant::now();
         let pause = self.delays.next().unwrap_or(LONGEST_DELAY);
         tracing::warn!(error = shorten(error), retry_ms = pause.as_millis(), "minting failed");
         self.shared.note(Some(error));
@@ -294,11 +304,9 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn refused(&self, id: &str, error: &str) {
-        self.change(|queue, progress| {
-            queue.refuse(id);
-            progress.last_error = Some(shorten(error).into());
-        });
+    /// The mint won't mint it; kept for the next start.
+    pub(super) fn refused(&self, id: &str) {
+        self.change(|queue, _| queue.refuse(id));
     }
 
     /// Returns quotes that were not settled to the line; how many were settled, how many were not.

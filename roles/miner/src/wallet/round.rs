@@ -75,7 +75,7 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Mints what can be minted of these.
+    /// Mints what can be minted of these; they are no more than the [`Self::batch_limit`].
     pub(super) async fn mint(&mut self, ids: &[QuoteId]) -> Result<(), RoundError> {
         let free = self.free(ids).await?;
         let quotes = self.refresh(&free).await?;
@@ -87,10 +87,11 @@ impl<'a> Round<'a> {
                 mintable.push(quote);
             }
         }
-        if mintable.len() < 2 || self.batch_limit().await? < mintable.len() {
-            return self.mint_each(&mintable).await;
+        if mintable.len() > 1 {
+            self.mint_together(&mintable).await
+        } else {
+            self.mint_each(&mintable).await
         }
-        self.mint_together(&mintable).await
     }
 
     /// How many quotes the mint takes in one request; 1 where it does not offer NUT-29.
@@ -121,9 +122,9 @@ impl<'a> Round<'a> {
         Ok(free)
     }
 
-    /// Asks the mint about the quotes, together if it lets us.
+    /// Asks the mint about the quotes, together unless one of them is bad.
     async fn refresh(&self, ids: &[QuoteId]) -> Result<Vec<MintQuote>, RoundError> {
-        if ids.len() > 1 && self.batch_limit().await? >= ids.len() {
+        if ids.len() > 1 {
             let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
             match self.wallet().batch_check_mint_quote_status(&ids).await {
                 Ok(quotes) => return Ok(quotes),
@@ -184,7 +185,7 @@ impl<'a> Round<'a> {
         match Verdict::of(&error) {
             Verdict::Refused => {
                 tracing::warn!(quote = id, %error, "the mint refuses this quote; it is tried again after a restart");
-                self.shared.refused(id, &error.to_string());
+                self.shared.refused(id);
                 Ok(())
             }
             Verdict::Later => Ok(()),

@@ -12,6 +12,7 @@ use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::{self, WalletDatabase};
 use cdk_common::wallet::{MintQuote, WalletSaga};
 use cdk_sqlite::WalletSqliteDatabase;
+use service::Misconfigured;
 use service::secret_file::create_private_dir;
 
 use super::config::WalletConfig;
@@ -191,6 +192,7 @@ async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<(), WalletErro
             return Err(WalletError::OtherMint {
                 known,
                 configured: new.clone(),
+                mark: Misconfigured { located: false },
             });
         }
         None => {}
