@@ -129,6 +129,9 @@ impl Decoder for FrameDecoder {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Frame>, CodecError> {
+        if self.state.is_none() {
+            return Err(CodecError::Undecryptable);
+        }
         loop {
             let wanted = self.noise.writable_len();
             let Some(bytes) = source.get(..wanted) else {

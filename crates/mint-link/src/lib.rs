@@ -1,4 +1,19 @@
-//! The Stratum V2 connection between an ehash mint and a pool, both ends.
+//! The Stratum V2 connection between an ehash mint and a pool, both ends of it.
+//!
+//! The mint dials the pool and pins its authority key (Noise). Over the one connection the pool asks for quotes, one for
+//! each accepted share, and the mint answers them; and the mint pushes its statistics, as [`stats_push`] schedules them.
+//! What the two must know of each other they negotiate right after the setup: a peer that knows only quotes is served all
+//! the same.
+//!
+//! - The mint: [`MintLink::connect`] dials one pool for ever. Quote requests of all pools arrive in one channel as
+//!   [`QuoteCall`]s; a [`LinkStatus`] tells how each link is.
+//! - The pool: [`PoolLink::listen`] lets mints in by an [`Admission`] rule, fills a [`stats_push::SnapshotCache`], and
+//!   hands each working session to the role as a [`MintSession`].
+//! - Underneath: [`initiate`] and [`respond`] make a [`Secured`] connection out of any byte stream; [`Frame`] is all that
+//!   is seen of framing above it. Wire-level work (fuzzing, other peers) starts there.
+//!
+//! Both ends are generic over `AsyncRead + AsyncWrite`, take their time from tokio's clock, and bound everything: frames
+//! (64 KiB), connections, quotes outstanding, and the time of every step.
 
 mod codec;
 mod error;
@@ -8,10 +23,15 @@ mod handshake;
 mod keys;
 mod messages;
 mod metrics;
+mod mint;
+mod net;
+mod pool;
 mod proof;
 mod setup;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{CodecError, FrameDecoder, FrameEncoder, FrameReader, FrameWriter};
 pub use error::{FailureReason, LinkError, Malformed, Step};
@@ -24,5 +44,9 @@ pub use messages::{
     QUOTE_EXTENSION, QuoteAnswer, RefusalCode,
 };
 pub use metrics::{LinkCounters, LinkMetrics};
+pub use mint::{
+    AnswerHandle, LegacyReason, LinkState, LinkStatus, MintLink, MintTimers, Negotiated, PoolTarget, QuoteCall,
+};
+pub use pool::{Admission, MintSession, PoolLink, PoolLinkConfig, PoolTimers, SessionInfo, StatsRequester};
 pub use proof::{MintProof, ProofError, Transcript};
 pub use setup::{DeviceInfo, VERSION};

@@ -333,10 +333,8 @@ impl Kind {
                 MINT_STATS_RESPONSE => Self::StatsResponse,
                 _ => Self::Unknown,
             },
-            (extension, msg_type) if extension == ids.proof => match msg_type {
-                MINT_PROOF => Self::Proof,
-                _ => Self::Unknown,
-            },
+            (extension, MINT_PROOF) if extension == ids.proof => Self::Proof,
+            (extension, _) if extension == ids.proof => Self::Unknown,
             // Neither side of an older peer looks at the extension type of these, nor tells a fixed one.
             (_, MINT_QUOTE_REQUEST) => Self::QuoteRequest,
             (_, MINT_QUOTE_RESPONSE) => Self::QuoteResponse,

@@ -27,7 +27,8 @@ pub struct LinkMetrics {
     unexpected: AtomicU64,
     unanswered: AtomicU64,
     ended: [AtomicU64; FailureReason::ALL.len()],
-    log: LogLimiter,
+    dropped_log: LogLimiter,
+    failed_log: LogLimiter,
 }
 
 /// The counters at one moment. They only grow.
@@ -132,6 +133,11 @@ impl LinkMetrics {
         }
     }
 
+    /// Whether a connection that failed may be logged: one a minute.
+    pub(crate) fn may_log(&self) -> bool {
+        self.failed_log.allows()
+    }
+
     /// Counts a message that is dropped, and logs it unless one was logged within the last minute (P10).
     pub(crate) fn dropped(&self, what: Dropped, peer: &str, why: &dyn std::fmt::Display) {
         let count = match what {
@@ -140,7 +146,7 @@ impl LinkMetrics {
             Dropped::Unexpected => &self.unexpected,
         };
         let count = count.fetch_add(1, Relaxed) + 1;
-        if self.log.allows() {
+        if self.dropped_log.allows() {
             tracing::warn!(peer, ?what, count, "dropped a message: {why}");
         }
     }

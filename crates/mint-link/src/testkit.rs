@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
-use crate::*;
+use crate::{extensions::ExtensionMessage, *};
+use stats_push::{EhashTotals, Totals};
 
 /// One end of a link in a test's hands.
 pub(crate) struct RawPeer<S = DuplexStream> {
@@ -61,4 +62,45 @@ pub(crate) async fn pair(pipe: usize) -> (RawPeer, RawPeer) {
         RawPeer::as_mint(mint, authority.public()),
         RawPeer::as_pool(pool, &authority)
     )
+}
+
+/// A frame of extension 0x0001.
+pub(crate) fn negotiation(message: ExtensionMessage) -> Frame {
+    message.to_frame().unwrap()
+}
+
+/// RequestExtensions.Success for the first request.
+pub(crate) fn granted(supported: &[u16]) -> Frame {
+    let supported = supported.to_vec();
+    negotiation(ExtensionMessage::Success {
+        request_id: 1,
+        supported,
+    })
+}
+
+/// A request for the share whose hash is `tag` throughout.
+pub(crate) fn quote_request(tag: u8) -> MintQuoteRequest {
+    MintQuoteRequest {
+        amount: 8,
+        unit: "HASH".to_owned(),
+        header_hash: HeaderHash([tag; 32]),
+        description: None,
+        locking_key: vec![2; 33],
+    }
+}
+
+/// A mint's totals with this version.
+pub(crate) fn totals(version: u64) -> Arc<Totals> {
+    Arc::new(Totals {
+        version,
+        ehash: EhashTotals::default(),
+        units: Arc::new([]),
+    })
+}
+
+/// Lets all that can happen without the passing of time happen.
+pub(crate) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,0 +1,141 @@
+//! What the pool's role holds of a working session.
+
+use std::net::SocketAddr;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::gate::Gate;
+use crate::{
+    extensions::Extensions,
+    keys::MintPublicKey,
+    messages::{MintQuoteRequest, QuoteAnswer},
+    setup::DeviceInfo,
+};
+
+/// Who the mint of a session is, and what it can do. May change while the session works: a legacy mint can negotiate late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// How it introduced itself: claims, for display.
+    pub device: DeviceInfo,
+    /// The key that it has proven to hold; `None` if it has proven nothing.
+    pub public_key: Option<MintPublicKey>,
+    /// What is on. Without `quotes`, only one request may be outstanding: a refusal does not tell which it means.
+    pub extensions: Extensions,
+    /// Whether it has negotiated nothing at all.
+    pub legacy: bool,
+}
+
+impl SessionInfo {
+    pub(crate) fn new(address: SocketAddr, device: DeviceInfo, gate: &Gate) -> Self {
+        let mut info = Self {
+            address,
+            device,
+            public_key: None,
+            extensions: Extensions::default(),
+            legacy: true,
+        };
+        info.update(gate);
+        info
+    }
+
+    pub(crate) fn update(&mut self, gate: &Gate) {
+        self.public_key = gate.proven();
+        self.extensions = gate.extensions();
+        self.legacy = !gate.negotiates();
+    }
+
+    /// Whether the mint has proven who it is.
+    pub fn is_proven(&self) -> bool {
+        self.public_key.is_some()
+    }
+}
+
+/// A working session with a mint, in the hands of the pool's role. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct MintSession {
+    /// Takes quote requests. Bounded: waits while the mint does not read. Closed when the session has ended.
+    pub requests: mpsc::Sender<MintQuoteRequest>,
+    /// The mint's answers, in the order of their coming; `None` when the session has ended. Bounded: what is not taken
+    /// slows the mint down, and its statistics with it.
+    pub answers: mpsc::Receiver<QuoteAnswer>,
+    info: watch::Receiver<SessionInfo>,
+    stats: StatsRequester,
+    _open: DropGuard,
+}
+
+/// The session's own end of a [`MintSession`].
+pub(crate) struct Handed {
+    /// The highest id of the statistics requests that were made.
+    pub(crate) stats: watch::Receiver<u32>,
+    /// The role has let go.
+    pub(crate) dropped: CancellationToken,
+}
+
+impl MintSession {
+    pub(crate) fn new(
+        requests: mpsc::Sender<MintQuoteRequest>,
+        answers: mpsc::Receiver<QuoteAnswer>,
+        info: watch::Receiver<SessionInfo>,
+    ) -> (Self, Handed) {
+        let (asked, stats) = watch::channel(0);
+        let dropped = CancellationToken::new();
+        let session = Self {
+            requests,
+            answers,
+            stats: StatsRequester {
+                asked,
+                info: info.clone(),
+            },
+            info,
+            _open: dropped.clone().drop_guard(),
+        };
+        (session, Handed { stats, dropped })
+    }
+
+    /// Who the mint is and what it can do, now.
+    pub fn info(&self) -> SessionInfo {
+        self.info.borrow().clone()
+    }
+
+    /// The same, to wait for changes on.
+    pub fn watch_info(&self) -> watch::Receiver<SessionInfo> {
+        self.info.clone()
+    }
+
+    /// Asks the mint for a snapshot now (P5); see [`StatsRequester::request`].
+    pub fn request_stats(&self) -> Option<u32> {
+        self.stats.request()
+    }
+
+    /// To ask for snapshots elsewhere. It may outlive the session, and then asks nobody.
+    pub fn stats_requester(&self) -> StatsRequester {
+        self.stats.clone()
+    }
+}
+
+/// Asks the mint of one session for snapshots. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StatsRequester {
+    asked: watch::Sender<u32>,
+    info: watch::Receiver<SessionInfo>,
+}
+
+impl StatsRequester {
+    /// Asks for a snapshot (P5) and returns the request's id: an answer with this `request_id` or a higher one closes it.
+    /// Requests that could not be written yet become one. `None` if the session has ended or has no statistics.
+    pub fn request(&self) -> Option<u32> {
+        if self.asked.is_closed() || !self.info.borrow().extensions.stats {
+            return None;
+        }
+        let mut id = None;
+        self.asked.send_if_modified(|asked| {
+            id = asked.checked_add(1);
+            *asked = id.unwrap_or(*asked);
+            id.is_some()
+        });
+        id
+    }
+}
