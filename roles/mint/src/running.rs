@@ -267,7 +267,7 @@ impl OwnPage {
         let (publisher, handle) = Publisher::new(totals, run_id, config.push);
         let session = cache.open_session(Peer {
             address: "this mint".into(),
-            public_key: Some(public_key.to_string().into()),
+            public_key: Some(public_key.to_string()),
             proven: true,
         });
         session.negotiated();
