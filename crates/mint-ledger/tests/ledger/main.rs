@@ -267,6 +267,12 @@ async fn leak_a_the_permit_stays_with_a_dropped_transaction_until_its_rollback_o
     dropped_then_begun().await;
 }
 
+/// On a worker the task that was spawned last runs first: the next writer before a rollback that nobody waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn leak_a_the_permit_stays_with_a_dropped_transaction_until_its_rollback_on_a_worker() {
+    tokio::spawn(dropped_then_begun()).await.unwrap();
+}
+
 #[tokio::test]
 async fn leak_a_a_caller_cancelled_while_beginning_leaves_the_lock_free() {
     let files = Files::new();
