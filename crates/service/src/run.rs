@@ -42,7 +42,7 @@ impl Service {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
-            filter: "info,cdk=warn,cdk_sql_common=warn",
+            filter: "info,cdk=warn,cdk_sql_common=error",
         }
     }
 

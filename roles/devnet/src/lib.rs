@@ -272,14 +272,13 @@ async fn open_wallet(mint: &mint::Running, pool: &pool::Running, dir: &Path) -> 
         ..WalletConfig::new(mint_url, dir.to_owned())
     };
     let (wallet, task) = Redeemer::open(&config).await?;
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(task.run(stop.clone()));
-    tasks.spawn(mining::redeem(
+    let redeeming = Stage::default();
+    redeeming.tasks.spawn(task.run(redeeming.stop.clone()));
+    redeeming.tasks.spawn(mining::redeem(
         pool.outbox().clone(),
         wallet.clone(),
         dir.to_owned(),
-        stop.clone(),
+        redeeming.stop.clone(),
     ));
-    Ok((wallet, Stage { stop, tasks }))
+    Ok((wallet, redeeming))
 }

@@ -53,7 +53,7 @@ impl Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     Service::new("devnet")
-        .default_filter("warn")
+        .default_filter("warn,cdk_sql_common=error")
         .run(&args.common, async |stop| {
             let config = args.config()?;
             let running = devnet::start(config, stop.clone()).await?;
@@ -66,10 +66,8 @@ async fn run(running: &Running, duration: Option<Duration>, stop: CancellationTo
     for (name, address) in running.addresses() {
         println!("{name}={address}");
     }
-    eprintln!(
-        "devnet: open http://{} and watch quotes being redeemed; Ctrl-C stops",
-        running.dashboard_address()
-    );
+    let [(_, dashboard), ..] = running.addresses();
+    eprintln!("devnet: open http://{dashboard} and watch quotes being redeemed; Ctrl-C stops");
     let time_is_up = async {
         match duration {
             Some(duration) => tokio::time::sleep(duration).await,

@@ -127,15 +127,13 @@ async fn hand_over(outbox: &Outbox, redeemer: &Redeemer, bookmark: &Path, cursor
         .quotes_after(cursor, QUOTES)
         .await
         .map_err(|error| error.to_string())?;
-    let Some(last) = quotes.last() else {
+    let Some(last) = quotes.last().map(|quote| quote.cursor) else {
         return Ok(cursor);
     };
-    redeemer
-        .add(quotes.iter().map(|quote| &quote.quote_id))
-        .await
-        .map_err(|error| error.to_string())?;
-    std::fs::write(bookmark, last.cursor.to_string()).map_err(|error| format!("{}: {error}", bookmark.display()))?;
-    Ok(last.cursor)
+    let ids: Vec<_> = quotes.into_iter().map(|quote| quote.quote_id).collect();
+    redeemer.add(ids).await.map_err(|error| error.to_string())?;
+    std::fs::write(bookmark, last.to_string()).map_err(|error| format!("{}: {error}", bookmark.display()))?;
+    Ok(last)
 }
 
 /// Without a readable bookmark all quotes are handed over again, and the mint tells which are redeemed already.
