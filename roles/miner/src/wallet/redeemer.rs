@@ -170,7 +170,10 @@ impl RedeemTask {
             let pause = match outcome {
                 Ok(Ok(())) => {
                     self.delays = delays();
-                    shared.note(None);
+                    shared.note(
+                        self.unsettled
+                            .then_some("a request that was interrupted is not settled yet"),
+                    );
                     if !idle {
                         continue;
                     }

@@ -306,6 +306,24 @@ async fn a_request_that_the_mint_will_never_sign_sets_its_quotes_free() {
 }
 
 #[tokio::test]
+async fn a_request_that_the_mint_has_signed_is_never_given_up() {
+    let rig = Rig::start().await;
+    rig.proxy.set(Fault::HoldAnswers);
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [1, 2]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    rig.proxy.held.notified().await;
+    wallet.crash().await;
+
+    rig.proxy.set(Fault::FailOneRestore);
+    let much_later = cdk::util::unix_time() + 1_000_000;
+    let store = store::Store::open(&rig.config).await.unwrap();
+    assert!(!recovery::recover(&store, much_later).await.unwrap());
+    assert!(recovery::recover(&store, much_later).await.unwrap());
+    assert_eq!(store.balance().await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_a_mint_that_hangs() {
     let rig = Rig::start().await;
     rig.proxy.set(Fault::HoldAnswers);

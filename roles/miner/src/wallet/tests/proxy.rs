@@ -23,6 +23,8 @@ pub(super) enum Fault {
     LoseOneAnswer,
     /// What mints gets through, but is never answered.
     HoldAnswers,
+    /// A request for signatures (NUT-09) does not get through once.
+    FailOneRestore,
     /// The mint does not say that it mints in batches.
     HideBatches,
 }
@@ -76,6 +78,10 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     let mints = request.method() == Method::POST && ["/v1/mint/ehash", "/v1/mint/ehash/batch"].contains(&&*path);
     let fault = *proxy.fault.lock().unwrap();
     if fault == Fault::Away || (fault == Fault::NoMinting && mints) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if fault == Fault::FailOneRestore && path == "/v1/restore" {
+        proxy.set(Fault::None);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let (status, mut body) = forward(&proxy, request).await;
