@@ -61,7 +61,7 @@ impl Default for Mining {
     fn default() -> Self {
         Self {
             shares_per_second: 5.0,
-            max_hashrate: 100_000,
+            max_hashrate: 200_000,
         }
     }
 }

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use miner::wallet::{Progress, Redeemer, WalletConfig, WalletError};
+use miner::wallet::{Progress, Redeemer, WalletConfig};
 use mint::{MintConfig, PoolSection};
 use pool::{PoolConfig, ShareIntake, outbox::Outbox};
 use service::ConfigError;
@@ -30,8 +30,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use config::{DevnetConfig, Listen, Mining};
 pub use report::{Figures, report};
-
-use mining::Difficulty;
 
 /// Why a devnet did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +46,9 @@ pub enum StartError {
     /// The mint did not start.
     #[error(transparent)]
     Mint(#[from] mint::StartError),
-    /// The wallet did not open.
-    #[error("wallet: {0}")]
-    Wallet(#[from] WalletError),
-    /// The hashing thread did not start.
-    #[error("hashing: {0}")]
-    Hashing(#[source] io::Error),
+    /// The miner did not start.
+    #[error(transparent)]
+    Miner(#[from] miner::StartError),
 }
 
 /// A devnet at work.
@@ -159,40 +154,39 @@ pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Runn
     config.check()?;
     let (dir, temporary) = data_dir(&config)?;
     eprintln!("devnet: data in {}", dir.display());
-    eprintln!("devnet: measuring this machine's hashrate");
-    let difficulty = Difficulty::measure(config.mining)
-        .await
-        .map_err(|error| StartError::Hashing(error.into()))?;
-
     // Each part is stopped in its turn, not by `stop`; if one does not start, those before it end.
     let abandoned = CancellationToken::new();
     let unfinished = abandoned.clone().drop_guard();
     eprintln!("devnet: starting the pool");
     let mut mint_config = mint_config(&config, &dir);
-    let pool = pool::start(
-        pool_config(&config, &dir, &difficulty, &mint_config)?,
-        abandoned.clone(),
-    )
-    .await?;
+    let pool = pool::start(pool_config(&config, &dir, &mint_config)?, abandoned.child_token()).await?;
     eprintln!("devnet: starting the mint");
     mint_config.pools.push(PoolSection {
         address: pool.mint_link_address().to_string(),
         authority_key: pool.authority_public_key(),
     });
-    let mint = mint::start(mint_config, abandoned.clone()).await?;
-    eprintln!("devnet: opening the wallet");
-    let (wallet, redeeming) = open_wallet(&mint, &pool, &dir.join("miner")).await?;
-    eprintln!("devnet: hashing");
-    let hashing = Stage::default();
-    difficulty
-        .start_hashing(
-            pool.intake().clone(),
-            wallet.locking_key(),
-            &hashing.stop,
-            &hashing.tasks,
-        )
-        .map_err(StartError::Hashing)?;
+    let mint = mint::start(mint_config, abandoned.child_token()).await?;
+    eprintln!("devnet: opening the wallet, measuring the hashrate, hashing");
+    let wallet_config = wallet_config(&mint, &dir)?;
+    let wallet_dir = wallet_config.data_dir.clone();
+    let (hashing, redeeming) = (Stage::default(), Stage::default());
+    let mut miner = miner::start(config.mining.miner_config(wallet_config), redeeming.stop.clone()).await?;
     unfinished.disarm();
+
+    let wallet = miner.redeemer().clone();
+    if let Some(shares) = miner.take_shares() {
+        hashing
+            .tasks
+            .spawn(mining::hand_in(shares, pool.intake().clone(), wallet.locking_key()));
+    }
+    redeeming.tasks.spawn(mining::run(miner, hashing.stop.clone()));
+    let quotes = mining::redeem(
+        pool.outbox().clone(),
+        wallet.clone(),
+        wallet_dir,
+        redeeming.stop.clone(),
+    );
+    redeeming.tasks.spawn(quotes);
 
     let everything = TaskTracker::new();
     let running = Running {
@@ -244,12 +238,7 @@ fn mint_config(config: &DevnetConfig, dir: &Path) -> MintConfig {
     mint
 }
 
-fn pool_config(
-    config: &DevnetConfig,
-    dir: &Path,
-    difficulty: &Difficulty,
-    mint: &MintConfig,
-) -> Result<PoolConfig, StartError> {
+fn pool_config(config: &DevnetConfig, dir: &Path, mint: &MintConfig) -> Result<PoolConfig, StartError> {
     let mut pool = PoolConfig {
         data_dir: dir.join("pool"),
         ..PoolConfig::default()
@@ -257,28 +246,18 @@ fn pool_config(
     pool.mint_link.listen = config.listen.mint_link;
     pool.mint_link.mint_public_keys = vec![mint::public_key(mint)?];
     pool.dashboard.listen = config.listen.dashboard;
-    pool.quotes.minimum_difficulty = difficulty.minimum_difficulty();
+    pool.quotes.minimum_difficulty = config.mining.minimum_difficulty();
     Ok(pool)
 }
 
-async fn open_wallet(mint: &mint::Running, pool: &pool::Running, dir: &Path) -> Result<(Redeemer, Stage), StartError> {
-    let mint_url = format!("http://{}", mint.http_address());
-    let mint_url = mint_url.parse().map_err(|error| {
-        ConfigError::invalid("listen.mint_http", mint.http_address(), format_args!("no URL: {error}"))
-    })?;
-    let config = WalletConfig {
+fn wallet_config(mint: &mint::Running, dir: &Path) -> Result<WalletConfig, ConfigError> {
+    let address = mint.http_address();
+    let mint_url = format!("http://{address}")
+        .parse()
+        .map_err(|error| ConfigError::invalid("listen.mint_http", address, format_args!("no URL: {error}")))?;
+    Ok(WalletConfig {
         // Port 0 gives the same mint another address at every start.
         mint_has_moved: true,
-        ..WalletConfig::new(mint_url, dir.to_owned())
-    };
-    let (wallet, task) = Redeemer::open(&config).await?;
-    let redeeming = Stage::default();
-    redeeming.tasks.spawn(task.run(redeeming.stop.clone()));
-    redeeming.tasks.spawn(mining::redeem(
-        pool.outbox().clone(),
-        wallet.clone(),
-        dir.to_owned(),
-        redeeming.stop.clone(),
-    ));
-    Ok((wallet, redeeming))
+        ..WalletConfig::new(mint_url, dir.join("miner"))
+    })
 }

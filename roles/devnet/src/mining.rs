@@ -2,90 +2,63 @@
 //! to the wallet, which mints them over HTTP.
 
 use std::{
-    io,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use miner::{
-    hashing::{Hasher, HashingConfig, Job, Share, hashes_per_second, target_for},
-    synthetic,
-    wallet::Redeemer,
+    MinerConfig, SyntheticConfig,
+    hashing::{HashingConfig, Share},
+    wallet::{Redeemer, WalletConfig},
 };
 use pool::{ShareIntake, outbox::Outbox};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::config::Mining;
 
-/// How long the machine's hashrate is measured before the target is chosen.
-const MEASURE: Duration = Duration::from_millis(500);
-/// How often there is a new invented block.
-const BLOCK: Duration = Duration::from_secs(30);
-/// Shares between the hashing and the pool's intake; a full channel slows the hashing.
-const SHARES: usize = 64;
 /// Quotes handed to the wallet at a time.
 const QUOTES: u32 = 500;
 /// The wait before the outbox or the wallet is tried again after it failed.
 const RETRY: Duration = Duration::from_secs(1);
-/// How many leading zero bits below the target a share would still earn 1: typical shares earn 32 and more.
+/// How many leading zero bits below the expected ones a share would still earn 1: typical shares earn 32 and more, and on
+/// a slower machine fewer.
 const WORTH_BITS: u32 = 5;
 
-/// How hard the invented blocks are on this machine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Difficulty {
-    config: HashingConfig,
-    target: bitcoin::Target,
+impl Mining {
+    pub(crate) fn miner_config(self, wallet: WalletConfig) -> MinerConfig {
+        MinerConfig {
+            hashing: HashingConfig {
+                threads: 1,
+                max_hashrate: self.max_hashrate,
+            },
+            synthetic: SyntheticConfig {
+                shares_per_second: self.shares_per_second,
+                ..SyntheticConfig::default()
+            },
+            wallet,
+        }
+    }
+
+    /// The pool's `minimum_difficulty` in leading zero bits, for a machine that reaches `max_hashrate`.
+    pub(crate) fn minimum_difficulty(self) -> u32 {
+        let hashes_per_share = self.max_hashrate as f64 / self.shares_per_second;
+        // At most 37 bits by the bounds of both, and a fraction of a hash counts as one.
+        (hashes_per_share.max(1.0).log2() as u32).saturating_sub(WORTH_BITS)
+    }
 }
 
-impl Difficulty {
-    /// Measures the machine and chooses the target. Takes half a second.
-    pub(crate) async fn measure(mining: Mining) -> Result<Self, tokio::task::JoinError> {
-        let config = HashingConfig {
-            threads: 1,
-            max_hashrate: mining.max_hashrate,
-        };
-        let rate = tokio::task::spawn_blocking(move || hashes_per_second(&config, MEASURE)).await?;
-        let target = target_for(rate.min(mining.max_hashrate as f64), mining.shares_per_second);
-        Ok(Self { config, target })
-    }
-
-    /// The pool's `minimum_difficulty` in leading zero bits that goes with the target.
-    pub(crate) fn minimum_difficulty(&self) -> u32 {
-        let zeros = self.target.to_be_bytes().iter().try_fold(0, |zeros, byte| match byte {
-            0 => Ok(zeros + 8),
-            byte => Err(zeros + byte.leading_zeros()),
-        });
-        zeros.unwrap_or_else(|zeros| zeros).saturating_sub(WORTH_BITS)
-    }
-
-    /// Starts the hashing thread and what hands its shares to the pool. All of it ends with `stop`, after the last share
-    /// found is in the outbox.
-    pub(crate) fn start_hashing(
-        &self,
-        intake: ShareIntake,
-        locking_key: [u8; 33],
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> io::Result<()> {
-        let (jobs, newest_job) = watch::channel::<Option<Arc<Job>>>(None);
-        let (found, shares) = mpsc::channel(SHARES);
-        let hasher = Hasher::start(&self.config, &newest_job, &found, stop)?;
-        tasks.spawn(synthetic::feed(jobs, self.target, BLOCK, stop.clone()));
-        tasks.spawn(hasher.join());
-        tasks.spawn(hand_in(shares, intake, locking_key));
-        Ok(())
-    }
+/// Waits for the end of the hashing and then of the wallet.
+pub(crate) async fn run(miner: miner::Running, hashing_stop: CancellationToken) {
+    hashing_stop.cancelled().await;
+    miner.stop_hashing();
+    miner.ended().await;
 }
 
 /// Hands found shares to the pool until the hashing is over. A share that the pool does not take is lost to the miner,
 /// as it would be over a network.
-async fn hand_in(mut shares: mpsc::Receiver<Share>, intake: ShareIntake, locking_key: [u8; 33]) {
+pub(crate) async fn hand_in(mut shares: mpsc::Receiver<Share>, intake: ShareIntake, locking_key: [u8; 33]) {
     while let Some(share) = shares.recv().await {
         if let Err(error) = intake.accept(share.header_hash, Some(locking_key)).await {
             warn!(%error, "the pool did not take a share");

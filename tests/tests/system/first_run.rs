@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use browser_test::Browser;
-use system_tests::{Process, Truth, eventually, stats, truth};
+use system_tests::{Truth, eventually, stats, truth};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,27 +60,4 @@ async fn p11_quotes_redeemed_grows_without_a_reload_and_at_rest_equals_the_mints
         .unwrap();
 
     devnet.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn devnet_as_a_program_announces_its_addresses_and_stops_after_its_duration() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().to_str().unwrap();
-    let ports = ["--dashboard", "--mint-http", "--mint-dashboard", "--mint-link"].map(|flag| [flag, "127.0.0.1:0"]);
-    let mut args = vec!["--data-dir", data, "--duration", "4s"];
-    args.extend(ports.iter().flatten());
-    let mut devnet = Process::start("devnet", &args);
-    let names = ["dashboard", "mint-http", "mint-dashboard", "mint-link"];
-    let [dashboard, ..] = devnet.announces(names).await;
-    eventually("the page is live", PATIENCE, async || {
-        stats(&dashboard).await.filter(|stats| stats["status"] == "live")
-    })
-    .await;
-    assert_eq!(devnet.ended().await.code(), Some(0));
-    let truth = truth(&dir.path().join("mint").join("mint.sqlite"));
-    let last = devnet.lines().last().cloned().unwrap();
-    assert!(
-        last.contains(&format!("redeemed {},", truth.redeemed)),
-        "{last:?} is the final push's: {truth:?}"
-    );
 }

@@ -22,7 +22,7 @@ pub(crate) struct Pair {
 impl Pair {
     /// Writes both configuration files, each with the other's key; starts nothing.
     pub(crate) async fn configure() -> Self {
-        let mut pair = Self {
+        let pair = Self {
             dir: tempfile::tempdir().unwrap(),
             dashboard: format!("127.0.0.1:{}", free_port()),
             mint_link: format!("127.0.0.1:{}", free_port()),
