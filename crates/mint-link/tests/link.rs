@@ -317,33 +317,3 @@ async fn one_mint_serves_many_pools_and_one_that_is_away_or_wrong_disturbs_none(
     }
     mint.stop.cancel();
 }
-
-/// Not a test: `cargo nextest run --release -p mint-link --run-ignored only --no-capture speed`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn speed_of_quotes_and_of_snapshots_over_loopback() {
-    let mint = Mint::start();
-    let mut pool = Pool::start(mint.rule()).await;
-    let _link = mint.connect(pool.target());
-    let mut session = pool.session().await;
-    pool.sees(|view| view.latest.is_some()).await;
-    for _ in 0..3 {
-        let (start, count) = (Instant::now(), 100_000);
-        quotes_flow(&mut session, count).await;
-        println!("{:.0} quotes a second", count as f64 / start.elapsed().as_secs_f64());
-    }
-    let mut latencies = Vec::new();
-    for version in 2..2_002 {
-        let start = Instant::now();
-        mint.totals.send(totals(version)).unwrap();
-        pool.sees(|view| view.latest.as_ref().unwrap().snapshot.sequence == version)
-            .await;
-        latencies.push(start.elapsed());
-    }
-    latencies.sort();
-    println!(
-        "snapshot to the cache: median {:?}, p99 {:?}",
-        latencies[1_000], latencies[1_980]
-    );
-    mint.stop.cancel();
-}
