@@ -6,7 +6,7 @@
 //! that comes late misses none.
 //!
 //! The writes happen on a thread of the outbox's own and are committed in groups: one fsync serves all callers that
-//! wait ([`writer`]). Reads go through a second connection and never wait for an fsync.
+//! wait. Reads go through a second connection and never wait for an fsync.
 //!
 //! A second process may open the same file and enqueue; the first notices within 50 ms. That is how the process tests
 //! feed a pool that they kill.

@@ -64,6 +64,8 @@ pub(crate) struct Pump<S> {
     answered: Vec<(HeaderHash, Settlement)>,
     settling: Option<Settling>,
     reading: Option<Reading>,
+    /// Shares whose answers reached the disk while a read was on its way, which may have seen them waiting.
+    left_meanwhile: Vec<HeaderHash>,
     /// There may be shares in the outbox that were not read yet.
     unread: bool,
     /// `tally.requested` when that was last said.
@@ -87,6 +89,7 @@ impl<S: Session> Pump<S> {
             answered: Vec::new(),
             settling: None,
             reading: None,
+            left_meanwhile: Vec::new(),
             unread: true,
             seen_requested: 0,
             retry_at: None,
@@ -141,7 +144,6 @@ impl<S: Session> Pump<S> {
     }
 
     fn read(&mut self, read: Result<(Vec<WaitingShare>, bool), StorageError>) {
-        self.reading = None;
         match read {
             Ok((rows, full)) => {
                 self.unread |= full;
@@ -152,12 +154,25 @@ impl<S: Session> Pump<S> {
                 self.storage_failed(&error);
             }
         }
+        self.end_read();
+    }
+
+    /// No read is on its way any more.
+    fn end_read(&mut self) {
+        self.reading = None;
+        let left = self.left_meanwhile.drain(..);
+        left.for_each(|hash| self.flight.committed(&hash));
     }
 
     fn settled(&mut self, (answers, result): (Vec<(HeaderHash, Settlement)>, Result<usize, StorageError>)) {
         self.settling = None;
         match result {
-            Ok(_) => answers.iter().for_each(|(hash, _)| self.flight.committed(hash)),
+            Ok(_) => {
+                self.left_meanwhile.extend(answers.iter().map(|(hash, _)| *hash));
+                if self.reading.is_none() {
+                    self.end_read();
+                }
+            }
             Err(error) => {
                 self.answered.extend(answers);
                 self.storage_failed(&error);
@@ -182,7 +197,7 @@ impl<S: Session> Pump<S> {
         info!(%address, ?mode, waiting = self.outbox.view().tally.waiting, "asking the mint for quotes");
         self.flight.begin(mode);
         // A read that began before knows the old cursor.
-        self.reading = None;
+        self.end_read();
         self.unread = true;
         self.session = Some(Current { session, info });
     }

@@ -268,7 +268,7 @@ async fn a_legacy_mint_gets_one_request_at_a_time() {
 
 #[tokio::test]
 async fn a_legacy_mint_that_is_silent_is_left_and_the_next_share_has_its_turn() {
-    let world = World::with(16, Duration::from_millis(100));
+    let world = World::with(16, Duration::from_secs(1));
     world.accept(0..2).await;
     let mut mint = world.connect(false).await;
     assert_eq!(mint.asked(1).await, [0]);
