@@ -17,13 +17,14 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use miner::wallet::{Progress, Redeemer, WalletConfig};
 use mint::{MintConfig, PoolSection};
 use pool::{PoolConfig, ShareIntake, outbox::Outbox};
 use service::ConfigError;
-use stats_push::SnapshotCache;
+use stats_push::{SnapshotCache, Totals};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,6 +56,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Running {
     addresses: [(&'static str, SocketAddr); 4],
+    totals: watch::Receiver<Arc<Totals>>,
     cache: SnapshotCache,
     outbox: Outbox,
     intake: ShareIntake,
@@ -84,6 +86,11 @@ impl Running {
     /// What is served where, by the names that the program announces.
     pub fn addresses(&self) -> [(&'static str, SocketAddr); 4] {
         self.addresses
+    }
+
+    /// What the mint's ledger publishes after each commit.
+    pub fn totals(&self) -> watch::Receiver<Arc<Totals>> {
+        self.totals.clone()
     }
 
     /// What the pool knows of the mint.
@@ -196,6 +203,7 @@ pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Runn
             ("mint-http", mint.http_address()),
             ("mint-link", pool.mint_link_address()),
         ],
+        totals: mint.ledger().subscribe(),
         cache: pool.cache().clone(),
         outbox: pool.outbox().clone(),
         intake: pool.intake().clone(),

@@ -1,9 +1,11 @@
-//! Quotes a second: the engine's batches beside CDK's calls one by one, on the same kind of file in the same run.
+//! Quotes a second: a pool's requests over the link beside CDK's calls one by one, on the same kind of file in the same
+//! run.
 //!
 //! `cargo bench -p mint --bench quotes [-- QUOTES]`. Both sides have their database on a file with cdk-sqlite's
 //! `synchronous = FULL` and WAL, in a new directory under the present one, so that the disk is the one at hand and not a
-//! `tmpfs`. `batched` is from the desk to the answer, ledger included; `one by one` is what stock CDK offers:
-//! `get_mint_quote` and `pay_mint_quote_for_request_id`, on a mint without a ledger.
+//! `tmpfs`. `over the link` is from a pool's end of a Noise connection on loopback to the committed, paid quote and its
+//! answer there, ledger and statistics included; `one by one` is what stock CDK offers: `get_mint_quote` and
+//! `pay_mint_quote_for_request_id`, on a mint without a ledger.
 #![allow(missing_docs)]
 
 use std::{collections::HashMap, path::Path, pin::Pin, sync::Arc, time::Instant};
@@ -23,9 +25,16 @@ use cdk_common::{
     },
 };
 use cdk_sqlite::mint::MintSqliteDatabase;
-use futures::{Stream, StreamExt, stream};
-use mint::MintConfig;
-use mint_link::{HeaderHash, MintQuoteRequest, QuoteAnswer};
+use futures::{Stream, stream};
+use mint::{MintConfig, PoolSection};
+use mint_link::{
+    Admission, AuthorityKeypair, HeaderHash, MintQuoteRequest, MintSession, PoolLink, PoolLinkConfig, QuoteAnswer,
+};
+use stats_push::SnapshotCache;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 const ROUNDS: usize = 5;
@@ -47,17 +56,16 @@ async fn main() -> anyhow::Result<()> {
     };
     config.http.listen.set_port(0);
     config.dashboard.listen.set_port(0);
+    let mut pool = Pool::listen().await?;
+    config.pools.push(pool.section.clone());
     let running = mint::start(config, CancellationToken::new()).await?;
+    let mut session = pool.sessions.recv().await.context("no session")?;
 
     let (mut batched, mut single) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let started = Instant::now();
-        let answers = stream::iter(0..quotes)
-            .map(|n| running.desk().request(request(round, n, key.to_bytes().to_vec())))
-            .buffer_unordered(IN_FLIGHT)
-            .filter(|answer| std::future::ready(matches!(answer, QuoteAnswer::Created { .. })))
-            .count()
-            .await;
+        let requests = (0..quotes).map(|n| request(round, n, key.to_bytes().to_vec()));
+        let answers = over_the_link(&mut session, requests).await?;
         ensure!(answers == quotes, "{answers} of {quotes} quotes made");
         batched.push(quotes as f64 / started.elapsed().as_secs_f64());
 
@@ -69,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
         }
         single.push(few as f64 / started.elapsed().as_secs_f64());
         println!(
-            "round {}: batched {:.0}/s, one by one {:.0}/s",
+            "round {}: over the link {:.0}/s, one by one {:.0}/s",
             round + 1,
             last(&batched),
             last(&single)
@@ -81,12 +89,65 @@ async fn main() -> anyhow::Result<()> {
     let per_batch = counters.batched_requests() as f64 / counters.batches().max(1) as f64;
     running.stop().await;
     println!(
-        "batched:    {}, {per_batch:.0} quotes a transaction",
+        "over the link: {}, {per_batch:.0} quotes a transaction",
         spread(&mut batched)
     );
-    println!("one by one: {}", spread(&mut single));
+    println!("one by one:    {}", spread(&mut single));
     println!("ratio of the medians: {:.1}", median(&batched) / median(&single));
     Ok(())
+}
+
+/// A pool's end of the link, with nothing behind it.
+struct Pool {
+    section: PoolSection,
+    sessions: mpsc::Receiver<MintSession>,
+    _admission: watch::Sender<Arc<Admission>>,
+}
+
+impl Pool {
+    async fn listen() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let authority = AuthorityKeypair::generate();
+        let section = PoolSection {
+            address: listener.local_addr()?.to_string(),
+            authority_key: authority.public(),
+        };
+        let (admission, admitted) = watch::channel(Arc::default());
+        let (ready, sessions) = mpsc::channel(1);
+        let config = PoolLinkConfig::new(authority);
+        let link = PoolLink::new(config, admitted, SnapshotCache::new(), ready, Arc::default());
+        tokio::spawn(Arc::new(link).listen(listener, CancellationToken::new()));
+        Ok(Self {
+            section,
+            sessions,
+            _admission: admission,
+        })
+    }
+}
+
+/// Sends all requests, [`IN_FLIGHT`] at a time, and counts the quotes that come back.
+async fn over_the_link(
+    session: &mut MintSession,
+    requests: impl Iterator<Item = MintQuoteRequest>,
+) -> anyhow::Result<usize> {
+    let (mut in_flight, mut made) = (0, 0);
+    let mut answered = async |in_flight: &mut usize, answers: &mut mpsc::Receiver<QuoteAnswer>| {
+        let answer = answers.recv().await.context("the session ended")?;
+        *in_flight -= 1;
+        made += usize::from(matches!(answer, QuoteAnswer::Created { .. }));
+        anyhow::Ok(())
+    };
+    for request in requests {
+        if in_flight == IN_FLIGHT {
+            answered(&mut in_flight, &mut session.answers).await?;
+        }
+        session.requests.send(request).await?;
+        in_flight += 1;
+    }
+    while in_flight > 0 {
+        answered(&mut in_flight, &mut session.answers).await?;
+    }
+    Ok(made)
 }
 
 fn last(rates: &[f64]) -> f64 {
