@@ -126,7 +126,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The counter of a refusal: its code as DESIGN's 0x4D51 numbers them, or 0. Peers can't make it grow.
+    /// The counter of a refusal: its code as extension 0x4D51 numbers them, or 0. Peers can't make it grow.
     pub(super) fn refusal_class(code: u32) -> u32 {
         if (1..=5).contains(&code) { code } else { 0 }
     }
