@@ -25,7 +25,7 @@ pub enum Step {
     Finished,
 }
 
-/// Decides the pushes of one session. See the [module](self) for how to drive it.
+/// Decides the pushes of one session. Its owner asks [`Schedule::poll`] whenever it could write a snapshot.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     config: PushConfig,
