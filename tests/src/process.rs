@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
     sync::watch,
+    task::JoinHandle,
 };
 
 /// How long a program may take to say something, on a busy machine.
@@ -22,6 +23,7 @@ pub struct Process {
     name: String,
     child: Child,
     lines: watch::Receiver<Vec<String>>,
+    collecting: [JoinHandle<()>; 2],
 }
 
 impl Process {
@@ -36,12 +38,15 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{program} can't be started: {error}"));
         let (sender, lines) = watch::channel(Vec::new());
-        collect(program, child.stdout.take().unwrap(), sender.clone());
-        collect(program, child.stderr.take().unwrap(), sender);
+        let collecting = [
+            collect(program, child.stdout.take().unwrap(), sender.clone()),
+            collect(program, child.stderr.take().unwrap(), sender),
+        ];
         Self {
             name: program.to_owned(),
             child,
             lines,
+            collecting,
         }
     }
 
@@ -79,6 +84,15 @@ impl Process {
         self.lines.borrow().clone()
     }
 
+    /// Closes this end of what the program prints to: from now on its writes fail.
+    pub async fn stop_listening(&mut self) {
+        for collecting in &mut self.collecting {
+            collecting.abort();
+            // Cancelled, as asked for, or at the end already.
+            let _ = collecting.await;
+        }
+    }
+
     /// The process id.
     ///
     /// # Panics
@@ -111,7 +125,11 @@ impl Process {
     }
 }
 
-fn collect(program: &str, stream: impl AsyncRead + Unpin + Send + 'static, lines: watch::Sender<Vec<String>>) {
+fn collect(
+    program: &str,
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    lines: watch::Sender<Vec<String>>,
+) -> JoinHandle<()> {
     let program = program.to_owned();
     tokio::spawn(async move {
         let mut stream = BufReader::new(stream).lines();
@@ -119,7 +137,7 @@ fn collect(program: &str, stream: impl AsyncRead + Unpin + Send + 'static, lines
             println!("{program}: {line}");
             lines.send_modify(|lines| lines.push(line));
         }
-    });
+    })
 }
 
 /// Where cargo puts the programs: beside the folder of the test that runs.

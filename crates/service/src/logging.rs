@@ -17,6 +17,9 @@ pub(crate) fn init(flag: Option<&str>, default: &str) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colour)
+        // A log that can't be written, because whoever read stderr is gone, must not end what it tells of: the default is
+        // to print the failure to that same stderr, which panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .try_init()
         .map_err(|error| anyhow!("the log can't be set up: {error}"))

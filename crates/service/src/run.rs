@@ -110,8 +110,9 @@ impl Service {
     fn obey(self, runtime: &Runtime, mut interrupt: Signal, mut terminate: Signal, stop: &CancellationToken) {
         runtime.block_on(async {
             let first = next(&mut interrupt, &mut terminate).await;
-            tracing::info!(signal = name_of(first), "stopping; a second signal ends at once");
+            // First of all: nothing that goes wrong with the log may keep the stop from being heard.
             stop.cancel();
+            tracing::info!(signal = name_of(first), "stopping; a second signal ends at once");
             match tokio::time::timeout(STOP_DEADLINE, next(&mut interrupt, &mut terminate)).await {
                 Ok(second) => std::process::exit(128 + second.as_raw_value()),
                 Err(_) => {

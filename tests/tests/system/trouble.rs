@@ -115,6 +115,18 @@ async fn a_stop_is_in_order_and_quick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_keeps_no_stop_from_being_heard() {
+    let mut pair = Pair::start().await;
+    pair.until_status("live").await;
+    for (role, process) in [("mint", &mut pair.mint), ("pool", &mut pair.pool)] {
+        let process = process.as_mut().unwrap();
+        process.stop_listening().await;
+        process.signal("TERM").await;
+        assert_eq!(process.ended().await.code(), Some(0), "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
