@@ -145,7 +145,7 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
         ),
         (
             "pool",
-            format!("[dashboard]\nlisten = \"{taken}\""),
+            format!("[mint_link]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"{taken}\""),
             vec!["dashboard.listen", taken.as_str()],
         ),
         (
@@ -155,7 +155,7 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
         ),
         (
             "mint",
-            format!("[http]\nlisten = \"{taken}\""),
+            format!("[dashboard]\nlisten = \"127.0.0.1:0\"\n[http]\nlisten = \"{taken}\""),
             vec!["http.listen", taken.as_str()],
         ),
         (
