@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{codec::CodecError, proof::ProofError};
+use sv2_transport::{CodecError, HandshakeError};
+
+use crate::proof::ProofError;
 
 /// A message that is not what its type says. It is counted and dropped; the session goes on (P10).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,6 +113,17 @@ pub enum LinkError {
     /// This end stops, in order.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<HandshakeError> for LinkError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Io(error) => Self::Codec(CodecError::Io(error)),
+            HandshakeError::Closed => Self::ClosedDuring(Step::Handshake),
+            HandshakeError::WrongAuthority => Self::WrongAuthority,
+            HandshakeError::Refused(why) => Self::Handshake(why),
+        }
+    }
 }
 
 impl LinkError {

@@ -7,7 +7,9 @@ use extensions_sv2::{
 };
 use serde::Deserialize;
 
-use crate::{error::Malformed, frame::Frame};
+use sv2_transport::Frame;
+
+use crate::error::Malformed;
 
 /// The numbers of the extensions, configurable since SV2's experimental range belongs to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -1,132 +1,13 @@
-//! The keys at both ends: the pool's authority key, by which a mint knows its pool (Noise), and the mint's key, by which
-//! a pool knows its mint ([`crate::MintProof`]).
-//!
-//! Secrets never show in `Debug`, in errors or in logs.
+//! The mint's key, by which a pool knows its mint ([`crate::MintProof`]). The secret never shows in `Debug`, in errors or
+//! in logs.
 
 use std::{fmt, str::FromStr, sync::LazyLock};
 
-use bitcoin::{
-    base58,
-    secp256k1::{All, Keypair, Secp256k1, SecretKey, XOnlyPublicKey},
-};
+use bitcoin::secp256k1::{All, Keypair, Secp256k1, XOnlyPublicKey};
 use serde::{Deserialize, Serialize};
+use sv2_transport::KeyError;
 
 pub(crate) static SECP: LazyLock<Secp256k1<All>> = LazyLock::new(Secp256k1::new);
-
-/// Version of SV2's public key encoding (SV2 specification, section 4.7), little-endian before the key.
-const PUBLIC_KEY_VERSION: [u8; 2] = [1, 0];
-
-/// A key that does not parse. Never tells the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Not base58 with a valid checksum.
-    #[error("not base58 with a valid checksum")]
-    Base58,
-    /// The version in front of a public key is not 1.
-    #[error("not a key of version 1")]
-    Version,
-    /// Not hex of 32 bytes.
-    #[error("not 64 hex digits")]
-    Hex,
-    /// 32 bytes that are no key on secp256k1, or another number of bytes.
-    #[error("not a secp256k1 key of 32 bytes")]
-    Invalid,
-}
-
-/// The authority key of a pool: what a mint pins. Text form: base58 with checksum, as SV2 pools publish it (`9b…`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct AuthorityPublicKey([u8; 32]);
-
-impl AuthorityPublicKey {
-    /// The x-only key, 32 bytes.
-    pub fn to_bytes(self) -> [u8; 32] {
-        self.0
-    }
-}
-
-impl FromStr for AuthorityPublicKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = base58::decode_check(text).map_err(|_| KeyError::Base58)?;
-        let key = bytes.strip_prefix(&PUBLIC_KEY_VERSION).ok_or(KeyError::Version)?;
-        let key = XOnlyPublicKey::from_slice(key).map_err(|_| KeyError::Invalid)?;
-        Ok(Self(key.serialize()))
-    }
-}
-
-impl fmt::Display for AuthorityPublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&base58::encode_check(&[&PUBLIC_KEY_VERSION[..], &self.0].concat()))
-    }
-}
-
-impl fmt::Debug for AuthorityPublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuthorityPublicKey({self})")
-    }
-}
-
-/// The authority key pair of a pool. Text form: the secret in base58 with checksum, as SV2 pools configure it.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub struct AuthorityKeypair {
-    public: AuthorityPublicKey,
-    secret: SecretKey,
-}
-
-impl AuthorityKeypair {
-    /// A fresh random pair.
-    pub fn generate() -> Self {
-        Self::of(Keypair::new(&SECP, &mut bitcoin::secp256k1::rand::thread_rng()))
-    }
-
-    /// The pair of a secret of 32 bytes.
-    pub fn from_secret_bytes(secret: &[u8; 32]) -> Result<Self, KeyError> {
-        let pair = Keypair::from_seckey_slice(&SECP, secret).map_err(|_| KeyError::Invalid)?;
-        Ok(Self::of(pair))
-    }
-
-    /// What mints pin.
-    pub fn public(&self) -> AuthorityPublicKey {
-        self.public
-    }
-
-    /// The secret in base58 with checksum, to be kept in a file that only the pool reads.
-    pub fn to_secret_text(&self) -> String {
-        base58::encode_check(&self.secret.secret_bytes())
-    }
-
-    pub(crate) fn secret_bytes(&self) -> [u8; 32] {
-        self.secret.secret_bytes()
-    }
-
-    fn of(pair: Keypair) -> Self {
-        Self {
-            public: AuthorityPublicKey(pair.x_only_public_key().0.serialize()),
-            secret: pair.secret_key(),
-        }
-    }
-}
-
-impl FromStr for AuthorityKeypair {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = base58::decode_check(text).map_err(|_| KeyError::Base58)?;
-        let secret = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Invalid)?;
-        Self::from_secret_bytes(&secret)
-    }
-}
-
-impl fmt::Debug for AuthorityKeypair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthorityKeypair")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The key of a mint: what a pool lists in `mint_public_keys`. Text form: the x-only key (BIP 340) as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,24 +86,11 @@ impl fmt::Debug for MintKey {
     }
 }
 
-macro_rules! text_form {
-    ($key:ty) => {
-        impl TryFrom<String> for $key {
-            type Error = KeyError;
+impl TryFrom<String> for MintPublicKey {
+    type Error = KeyError;
 
-            fn try_from(text: String) -> Result<Self, KeyError> {
-                text.parse()
-            }
-        }
-    };
-}
-text_form!(AuthorityPublicKey);
-text_form!(AuthorityKeypair);
-text_form!(MintPublicKey);
-
-impl From<AuthorityPublicKey> for String {
-    fn from(key: AuthorityPublicKey) -> Self {
-        key.to_string()
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        text.parse()
     }
 }
 
@@ -236,16 +104,8 @@ impl From<MintPublicKey> for String {
 mod tests {
     use super::*;
 
-    // A pair that SV2 projects print in their examples.
-    const SECRET: &str = "mkDLTBBRxdBv998612qipDYoTK3YUrqLe8uWw7gu3iXbSrn2n";
-    const PUBLIC: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
-
     #[test]
-    fn sv2_key_texts_round_trip() {
-        let pair: AuthorityKeypair = SECRET.parse().unwrap();
-        assert_eq!(pair.public().to_string(), PUBLIC);
-        assert_eq!(pair.to_secret_text(), SECRET);
-        assert_eq!(PUBLIC.parse::<AuthorityPublicKey>().unwrap(), pair.public());
+    fn the_text_of_a_key_round_trips() {
         let mint = MintKey::generate().public();
         assert_eq!(mint.to_string().parse::<MintPublicKey>().unwrap(), mint);
         assert_eq!(mint.to_string().len(), 64);
@@ -253,11 +113,6 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused_with_the_reason() {
-        assert_eq!("0".parse::<AuthorityPublicKey>(), Err(KeyError::Base58));
-        assert_eq!(SECRET.parse::<AuthorityPublicKey>(), Err(KeyError::Version));
-        let short = base58::encode_check(&[1, 0, 7]);
-        assert_eq!(short.parse::<AuthorityPublicKey>(), Err(KeyError::Invalid));
-        assert_eq!(PUBLIC.parse::<AuthorityKeypair>().err(), Some(KeyError::Invalid));
         assert_eq!("ab".parse::<MintPublicKey>(), Err(KeyError::Hex));
         assert_eq!("ff".repeat(32).parse::<MintPublicKey>(), Err(KeyError::Invalid));
         assert_eq!(MintKey::from_secret_bytes(&[0; 32]).err(), Some(KeyError::Invalid));
@@ -265,10 +120,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let pair: AuthorityKeypair = SECRET.parse().unwrap();
-        assert!(!format!("{pair:?}").contains(SECRET));
-        let secret = [7; 32];
-        let key = MintKey::from_secret_bytes(&secret).unwrap();
+        let key = MintKey::from_secret_bytes(&[7; 32]).unwrap();
         assert_eq!(format!("{key:?}"), format!("MintKey({:?})", key.public()));
     }
 }

@@ -9,22 +9,17 @@
 //!   [`QuoteCall`]s; a [`LinkStatus`] tells how each link is.
 //! - The pool: [`PoolLink::listen`] lets mints in by an [`Admission`] rule, fills a [`stats_push::SnapshotCache`], and
 //!   hands each working session to the role as a [`MintSession`].
-//! - Underneath: [`initiate`] and [`respond`] make a [`Secured`] connection out of any byte stream; [`Frame`] is all that
-//!   is seen of framing above it. Wire-level work (fuzzing, other peers) starts there.
+//! - Underneath: [`sv2_transport`], an encrypted connection that carries frames.
 //!
 //! Both ends are generic over `AsyncRead + AsyncWrite`, take their time from tokio's clock, and bound everything: frames
 //! (64 KiB), connections, quotes outstanding, and the time of every step.
 
-mod codec;
 mod error;
 mod extensions;
-mod frame;
-mod handshake;
 mod keys;
 mod messages;
 mod metrics;
 mod mint;
-mod net;
 mod pool;
 mod proof;
 mod setup;
@@ -33,12 +28,9 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{CodecError, FrameDecoder, FrameEncoder, FrameReader, FrameWriter};
 pub use error::{FailureReason, LinkError, Malformed, Step};
 pub use extensions::{ExtensionIds, ExtensionIdsError, Extensions};
-pub use frame::{Frame, HEADER, MAX_FRAME, MAX_PAYLOAD};
-pub use handshake::{Secured, initiate, respond};
-pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError, MintKey, MintPublicKey};
+pub use keys::{MintKey, MintPublicKey};
 pub use messages::{
     HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE, MintQuoteRequest,
     QUOTE_EXTENSION, QuoteAnswer, RefusalCode,
@@ -48,5 +40,5 @@ pub use mint::{
     AnswerHandle, LegacyReason, LinkState, LinkStatus, MintLink, MintTimers, Negotiated, PoolTarget, QuoteCall,
 };
 pub use pool::{Admission, MintSession, PoolLink, PoolLinkConfig, PoolTimers, SessionInfo, StatsRequester};
-pub use proof::{MintProof, ProofError, Transcript};
+pub use proof::{MintProof, ProofError};
 pub use setup::{DeviceInfo, VERSION};

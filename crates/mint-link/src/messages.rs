@@ -12,7 +12,9 @@ use common_messages_sv2::{
 use extensions_sv2::{EXTENSION_TYPE_EXTENSIONS_NEGOTIATION, MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR};
 use stats_push::{MINT_STATS_REQUEST, MINT_STATS_RESPONSE};
 
-use crate::{error::Malformed, extensions::ExtensionIds, frame::Frame};
+use sv2_transport::Frame;
+
+use crate::{error::Malformed, extensions::ExtensionIds};
 
 /// The extension type that frames of quote messages carry.
 pub const QUOTE_EXTENSION: u16 = 0x0003;

@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use sv2_transport::{Traffic, TrafficCounters};
 use tokio::time::Instant;
 
 use crate::error::FailureReason;
@@ -15,10 +16,8 @@ use crate::error::FailureReason;
 /// What the sessions of one end have counted since the start. Share it in an `Arc`.
 #[derive(Debug, Default)]
 pub struct LinkMetrics {
-    bytes_read: AtomicU64,
-    bytes_written: AtomicU64,
-    frames_read: AtomicU64,
-    frames_written: AtomicU64,
+    /// For the codecs of this end's connections.
+    pub(crate) traffic: Arc<Traffic>,
     connections: AtomicU64,
     refused_full: AtomicU64,
     ready: AtomicU64,
@@ -34,14 +33,8 @@ pub struct LinkMetrics {
 /// The counters at one moment. They only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounters {
-    /// Encrypted bytes of frames read; handshakes are not counted.
-    pub bytes_read: u64,
-    /// Encrypted bytes of frames handed to the connection.
-    pub bytes_written: u64,
-    /// Frames read.
-    pub frames_read: u64,
-    /// Frames handed to the connection.
-    pub frames_written: u64,
+    /// Frames and bytes.
+    pub traffic: TrafficCounters,
     /// Connections accepted or made.
     pub connections: u64,
     /// Connections turned away because all places were taken.
@@ -83,10 +76,7 @@ impl LinkMetrics {
     pub fn read(&self) -> LinkCounters {
         let ended = FailureReason::ALL.into_iter().zip(&self.ended);
         LinkCounters {
-            bytes_read: self.bytes_read.load(Relaxed),
-            bytes_written: self.bytes_written.load(Relaxed),
-            frames_read: self.frames_read.load(Relaxed),
-            frames_written: self.frames_written.load(Relaxed),
+            traffic: self.traffic.read(),
             connections: self.connections.load(Relaxed),
             refused_full: self.refused_full.load(Relaxed),
             ready: self.ready.load(Relaxed),
@@ -96,19 +86,6 @@ impl LinkMetrics {
             unanswered: self.unanswered.load(Relaxed),
             ended: ended.map(|(reason, count)| (reason, count.load(Relaxed))).collect(),
         }
-    }
-
-    pub(crate) fn read_bytes(&self, bytes: usize) {
-        self.bytes_read.fetch_add(bytes as u64, Relaxed);
-    }
-
-    pub(crate) fn read_frame(&self) {
-        self.frames_read.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn wrote(&self, bytes: usize) {
-        self.bytes_written.fetch_add(bytes as u64, Relaxed);
-        self.frames_written.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn connection(&self) {

@@ -29,11 +29,11 @@ pub use self::{
 use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionIds,
-    keys::{AuthorityPublicKey, MintKey},
+    keys::MintKey,
     metrics::LinkMetrics,
-    net::{Connector, Tcp},
     setup::DeviceInfo,
 };
+use sv2_transport::{AuthorityPublicKey, Connector, Tcp};
 
 /// A pool to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,10 +31,9 @@ pub use self::{
 use crate::{
     error::{FailureReason, LinkError},
     extensions::ExtensionIds,
-    keys::AuthorityKeypair,
     metrics::LinkMetrics,
-    net,
 };
+use sv2_transport::AuthorityKeypair;
 
 /// How long the steps of a pool's session may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +155,7 @@ impl PoolLink {
                 }
                 continue;
             };
-            if let Err(error) = net::tune(&stream) {
+            if let Err(error) = sv2_transport::tune(&stream) {
                 tracing::debug!(%address, "can't set the connection up: {error}");
                 continue;
             }

@@ -11,35 +11,21 @@ use bitcoin::{
 
 use crate::{
     extensions::ExtensionIds,
-    frame::Frame,
     keys::{MintKey, MintPublicKey, SECP},
     messages::MINT_PROOF,
 };
+use sv2_transport::{Frame, Transcript};
 
 const TAG: &[u8] = b"ehash/mint-proof/v1";
 
-/// SHA256(first ‖ second handshake message) of one connection. The same at both ends, and never twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transcript([u8; 32]);
-
-impl Transcript {
-    /// The transcript of a connection with these handshake messages.
-    pub fn new(first: &[u8], second: &[u8]) -> Self {
-        let mut engine = sha256::Hash::engine();
-        engine.input(first);
-        engine.input(second);
-        Self(sha256::Hash::from_engine(engine).to_byte_array())
-    }
-
-    /// What is signed: the tagged hash (BIP 340) of the transcript.
-    fn challenge(&self) -> Message {
-        let tag = sha256::Hash::hash(TAG);
-        let mut engine = sha256::Hash::engine();
-        engine.input(tag.as_byte_array());
-        engine.input(tag.as_byte_array());
-        engine.input(&self.0);
-        Message::from_digest(sha256::Hash::from_engine(engine).to_byte_array())
-    }
+/// What is signed: the tagged hash (BIP 340) of the connection's transcript.
+fn challenge(transcript: &Transcript) -> Message {
+    let tag = sha256::Hash::hash(TAG);
+    let mut engine = sha256::Hash::engine();
+    engine.input(tag.as_byte_array());
+    engine.input(tag.as_byte_array());
+    engine.input(transcript.as_bytes());
+    Message::from_digest(sha256::Hash::from_engine(engine).to_byte_array())
 }
 
 /// Message 0x85: a mint's claim to a key, bound to one connection.
@@ -76,7 +62,7 @@ impl MintProof {
     pub fn new(key: &MintKey, transcript: &Transcript) -> Self {
         Self {
             public_key: key.public().to_bytes(),
-            signature: SECP.sign_schnorr(&transcript.challenge(), key.pair()).serialize(),
+            signature: SECP.sign_schnorr(&challenge(transcript), key.pair()).serialize(),
         }
     }
 
@@ -84,7 +70,7 @@ impl MintProof {
     pub fn verify(&self, transcript: &Transcript) -> Result<MintPublicKey, ProofError> {
         let key = MintPublicKey::from_bytes(&self.public_key).map_err(|_| ProofError::Key)?;
         let signature = schnorr::Signature::from_slice(&self.signature).map_err(|_| ProofError::Signature)?;
-        SECP.verify_schnorr(&signature, &transcript.challenge(), key.as_x_only())
+        SECP.verify_schnorr(&signature, &challenge(transcript), key.as_x_only())
             .map_err(|_| ProofError::Signature)?;
         Ok(key)
     }
@@ -112,7 +98,11 @@ impl MintProof {
 
 #[cfg(test)]
 mod tests {
+    use sv2_transport::AuthorityKeypair;
+    use tokio::io::duplex;
+
     use super::*;
+    use crate::testkit::RawPeer;
 
     #[test]
     fn a_proof_holds_on_its_own_connection_only() {
@@ -139,6 +129,25 @@ mod tests {
         assert_eq!(off_curve.verify(&here), Err(ProofError::Key));
     }
 
+    #[tokio::test]
+    async fn a_proof_is_worth_nothing_on_another_connection_even_of_the_same_authority() {
+        let authority = AuthorityKeypair::generate();
+        let key = MintKey::generate();
+        let mut transcripts = Vec::new();
+        for _ in 0..2 {
+            let (mint, pool) = duplex(1024);
+            let (_mint, pool) = tokio::join!(
+                RawPeer::as_mint(mint, authority.public()),
+                RawPeer::as_pool(pool, &authority)
+            );
+            transcripts.push(pool.transcript);
+        }
+        // Replayed on the next connection, or relayed by a pool to another one.
+        let proof = MintProof::new(&key, &transcripts[0]);
+        assert_eq!(proof.verify(&transcripts[0]), Ok(key.public()));
+        assert_eq!(proof.verify(&transcripts[1]), Err(ProofError::Signature));
+    }
+
     #[test]
     fn vector_of_a_mint_proof() {
         // Secret key 1, transcript of the messages "a" and "b": signed once, without auxiliary randomness.
@@ -146,7 +155,7 @@ mod tests {
         secret[31] = 1;
         let key = MintKey::from_secret_bytes(&secret).unwrap();
         let transcript = Transcript::new(b"a", b"b");
-        let signature = SECP.sign_schnorr_no_aux_rand(&transcript.challenge(), key.pair());
+        let signature = SECP.sign_schnorr_no_aux_rand(&challenge(&transcript), key.pair());
         let proof = MintProof {
             public_key: key.public().to_bytes(),
             signature: signature.serialize(),

@@ -10,9 +10,9 @@ use common_messages_sv2::{
 
 use crate::{
     error::{LinkError, Malformed},
-    frame::Frame,
     messages::cut,
 };
+use sv2_transport::Frame;
 
 /// The only version of SV2 that there is.
 pub const VERSION: u16 = 2;

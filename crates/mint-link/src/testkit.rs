@@ -8,6 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
 use crate::{extensions::ExtensionMessage, *};
 use stats_push::{EhashTotals, Totals};
+use sv2_transport::{
+    AuthorityKeypair, AuthorityPublicKey, Frame, FrameReader, FrameWriter, Secured, Transcript, initiate, respond,
+};
 
 /// One end of a link in a test's hands.
 pub(crate) struct RawPeer<S = DuplexStream> {
@@ -52,16 +55,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     pub(crate) async fn end(&mut self) {
         while let Some(Ok(_)) = self.reader.next().await {}
     }
-}
-
-/// Both ends of a connection after the handshake: the mint's, the pool's.
-pub(crate) async fn pair(pipe: usize) -> (RawPeer, RawPeer) {
-    let authority = AuthorityKeypair::generate();
-    let (mint, pool) = tokio::io::duplex(pipe);
-    tokio::join!(
-        RawPeer::as_mint(mint, authority.public()),
-        RawPeer::as_pool(pool, &authority)
-    )
 }
 
 /// A frame of extension 0x0001.

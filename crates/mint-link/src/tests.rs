@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use stats_push::{PushConfig, Reason, RunId, SnapshotCache, Status};
+use sv2_transport::AuthorityKeypair;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

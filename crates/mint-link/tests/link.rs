@@ -4,10 +4,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mint_link::{
-    Admission, AuthorityKeypair, FailureReason, HeaderHash, LinkMetrics, LinkState, LinkStatus, MintKey, MintLink,
-    MintQuoteRequest, MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall,
+    Admission, FailureReason, HeaderHash, LinkMetrics, LinkState, LinkStatus, MintKey, MintLink, MintQuoteRequest,
+    MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall,
 };
 use stats_push::{EhashTotals, PushConfig, Reason, RunId, SnapshotCache, Status, Totals};
+use sv2_transport::AuthorityKeypair;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

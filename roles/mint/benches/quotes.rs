@@ -27,10 +27,9 @@ use cdk_common::{
 use cdk_sqlite::mint::MintSqliteDatabase;
 use futures::{Stream, stream};
 use mint::{MintConfig, PoolSection};
-use mint_link::{
-    Admission, AuthorityKeypair, HeaderHash, MintQuoteRequest, MintSession, PoolLink, PoolLinkConfig, QuoteAnswer,
-};
+use mint_link::{Admission, HeaderHash, MintQuoteRequest, MintSession, PoolLink, PoolLinkConfig, QuoteAnswer};
 use stats_push::SnapshotCache;
+use sv2_transport::AuthorityKeypair;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},

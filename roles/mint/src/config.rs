@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use mint_link::{AuthorityPublicKey, ExtensionIds};
+use mint_link::ExtensionIds;
 use serde::Deserialize;
 use service::{ConfigError, in_range};
 use stats_push::PushConfig;
+use sv2_transport::AuthorityPublicKey;
 
 use crate::quotes::Batching;
 

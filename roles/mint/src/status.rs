@@ -70,13 +70,21 @@ impl Collector for Status {
             ),
             ("link_dials", "Connections made to pools", link.connections),
             ("link_sessions", "Sessions with a pool that came to work", link.ready),
-            ("link_frames_read", "Frames read from pools", link.frames_read),
-            ("link_frames_written", "Frames written to pools", link.frames_written),
-            ("link_bytes_read", "Encrypted bytes read from pools", link.bytes_read),
+            ("link_frames_read", "Frames read from pools", link.traffic.frames_read),
+            (
+                "link_frames_written",
+                "Frames written to pools",
+                link.traffic.frames_written,
+            ),
+            (
+                "link_bytes_read",
+                "Encrypted bytes read from pools",
+                link.traffic.bytes_read,
+            ),
             (
                 "link_bytes_written",
                 "Encrypted bytes written to pools",
-                link.bytes_written,
+                link.traffic.bytes_written,
             ),
             (
                 "link_stats_malformed",

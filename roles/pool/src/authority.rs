@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use mint_link::{AuthorityKeypair, KeyError};
 use service::ConfigError;
 use service::secret_file::{Secret, SecretFileError, create_private_dir, read_or_create};
+use sv2_transport::{AuthorityKeypair, KeyError};
 
 use crate::config::PoolConfig;
 

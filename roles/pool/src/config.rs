@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use mint_link::{AuthorityKeypair, AuthorityPublicKey, ExtensionIds, MintPublicKey};
+use mint_link::{ExtensionIds, MintPublicKey};
 use serde::Deserialize;
 use service::{ConfigError, in_range};
+use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 
 use crate::outbox::OutboxConfig;
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mint_link::{Admission, AuthorityKeypair, AuthorityPublicKey, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
+use mint_link::{Admission, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
 use service::{BindError, ConfigError, bind};
 use stats_push::SnapshotCache;
+use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;

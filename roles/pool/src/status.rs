@@ -174,13 +174,25 @@ impl Collector for Status {
                 link.refused_full,
             ),
             ("link_sessions", "Sessions with a mint that came to work", link.ready),
-            ("link_frames_read", "Frames read from the mint", link.frames_read),
-            ("link_frames_written", "Frames written to the mint", link.frames_written),
-            ("link_bytes_read", "Encrypted bytes read from the mint", link.bytes_read),
+            (
+                "link_frames_read",
+                "Frames read from the mint",
+                link.traffic.frames_read,
+            ),
+            (
+                "link_frames_written",
+                "Frames written to the mint",
+                link.traffic.frames_written,
+            ),
+            (
+                "link_bytes_read",
+                "Encrypted bytes read from the mint",
+                link.traffic.bytes_read,
+            ),
             (
                 "link_bytes_written",
                 "Encrypted bytes written to the mint",
-                link.bytes_written,
+                link.traffic.bytes_written,
             ),
             (
                 "link_quotes_malformed",

@@ -24,16 +24,14 @@ use super::{
     writer::{Control, Writer},
 };
 use crate::{
-    codec::{CodecError, FrameReader},
     error::{LinkError, Step, within},
     extensions::{ExtensionMessage, Extensions},
-    frame::Frame,
-    handshake::{Secured, initiate},
     messages::{Kind, MintQuoteRequest, QuoteAnswer},
     metrics::Dropped,
-    proof::{MintProof, Transcript},
+    proof::MintProof,
     setup,
 };
+use sv2_transport::{CodecError, Frame, FrameReader, Secured, Transcript, initiate};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let timers = &link.timers;
-    let handshake = initiate(stream, target.authority, Arc::clone(&link.metrics));
+    let handshake = initiate(stream, target.authority, Arc::clone(&link.metrics.traffic));
     let mut secured = within(Step::Handshake, timers.handshake, handshake).await??;
     let exchange = async {
         let request = setup::setup_connection(&link.device, &target.address)

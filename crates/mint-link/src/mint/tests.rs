@@ -5,12 +5,13 @@ use std::{
 
 use futures::StreamExt;
 use stats_push::{MINT_STATS_REQUEST, MINT_STATS_RESPONSE, MintStatsRequest, Reason, Snapshot};
+use sv2_transport::{AuthorityKeypair, Frame};
 use tokio::{io::DuplexStream, task::JoinHandle, time::Instant};
 
 use super::*;
 use crate::{
-    AuthorityKeypair, FailureReason, Frame, HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST,
-    MINT_QUOTE_RESPONSE, MintProof, QuoteAnswer, RefusalCode,
+    FailureReason, HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE, MintProof,
+    QuoteAnswer, RefusalCode,
     extensions::{ExtensionMessage, Extensions},
     setup,
     testkit::{RawPeer, granted, negotiation, quote_request, settle, totals},

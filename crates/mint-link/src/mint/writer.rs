@@ -14,13 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MintTimers, SessionSide};
 use crate::{
-    codec::{CodecError, FrameWriter},
     error::{LinkError, Step, within},
     extensions::Extensions,
-    frame::Frame,
     messages::{QuoteAnswer, RefusalCode},
     metrics::Dropped,
 };
+use sv2_transport::{CodecError, Frame, FrameWriter};
 
 /// How many quote answers a snapshot that is due may have to wait for (P7).
 pub(crate) const FAIR_SHARE: usize = 64;

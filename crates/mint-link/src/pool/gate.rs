@@ -13,8 +13,9 @@ use crate::{
     error::{LinkError, Step},
     extensions::{ExtensionIds, ExtensionMessage, Extensions},
     keys::MintPublicKey,
-    proof::{MintProof, Transcript},
+    proof::MintProof,
 };
+use sv2_transport::Transcript;
 
 pub(crate) struct Gate {
     ids: ExtensionIds,

@@ -18,15 +18,13 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    codec::{FrameReader, FrameWriter},
     error::{LinkError, Step, within},
     extensions::ExtensionMessage,
-    frame::Frame,
-    handshake::{Secured, respond},
     messages::{Kind, QuoteAnswer},
     metrics::Dropped,
     setup::{self, DeviceInfo},
 };
+use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
 
 /// Replies of the reader that wait for the writer; a mint that asks for more than this without reading is dropped.
 const REPLY_PLACES: usize = 8;
@@ -58,7 +56,7 @@ where
         stream,
         &config.authority,
         config.cert_validity,
-        Arc::clone(&link.metrics),
+        Arc::clone(&link.metrics.traffic),
     );
     let mut secured = within(Step::Handshake, config.timers.handshake, handshake).await??;
     let device = within(Step::Setup, config.timers.setup, set_up(link, &mut secured, &peer)).await??;

@@ -3,11 +3,12 @@ use stats_push::{
     Connection, EhashTotals, MINT_STATS_REQUEST, MINT_STATS_RESPONSE, MintStatsRequest, Reason, RunId, Snapshot,
     Status, UnixMillis,
 };
+use sv2_transport::Frame;
 use tokio::{io::DuplexStream, task::JoinHandle, time::Instant};
 
 use super::*;
 use crate::{
-    FailureReason, Frame, HeaderHash, MintKey, MintProof, MintPublicKey, QuoteAnswer, RefusalCode,
+    FailureReason, HeaderHash, MintKey, MintProof, MintPublicKey, QuoteAnswer, RefusalCode,
     extensions::{ExtensionMessage, Extensions},
     setup::{self, DeviceInfo},
     testkit::{RawPeer, granted, negotiation, quote_request, settle},

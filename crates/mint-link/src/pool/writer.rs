@@ -11,13 +11,12 @@ use tokio::{
 
 use super::SessionInfo;
 use crate::{
-    codec::{CodecError, FrameWriter},
     error::{LinkError, Step, within},
     extensions::ExtensionIds,
-    frame::Frame,
     messages::{MintQuoteRequest, QuoteAnswer, RefusalCode},
     metrics::{Dropped, LinkMetrics},
 };
+use sv2_transport::{CodecError, Frame, FrameWriter};
 
 /// How many requests go out in one write, so that replies need not wait long.
 const BATCH: usize = 64;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use mint::PoolSection;
-use mint_link::{Admission, AuthorityKeypair, LinkMetrics, MintSession, PoolLink, PoolLinkConfig, RefusalCode};
+use mint_link::{Admission, LinkMetrics, MintSession, PoolLink, PoolLinkConfig, RefusalCode};
 use stats_push::{SnapshotCache, Status};
+use sv2_transport::AuthorityKeypair;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},

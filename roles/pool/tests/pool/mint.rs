@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use mint_link::{AuthorityPublicKey, LinkStatus, MintKey, MintLink, MintPublicKey, PoolTarget, QuoteCall};
+use mint_link::{LinkStatus, MintKey, MintLink, MintPublicKey, PoolTarget, QuoteCall};
 use stats_push::{EhashTotals, RunId, Totals};
+use sv2_transport::AuthorityPublicKey;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

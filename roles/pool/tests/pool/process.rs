@@ -93,7 +93,7 @@ async fn it_shows_its_key_serves_and_stops_in_order() {
     let dir = TempDir::new().unwrap();
     let config = write_config(dir.path(), "[mint_link]\nlisten = \"127.0.0.1:0\"");
     let key = || String::from_utf8(run(&["--config", &config, "--print-authority-key"]).stdout).unwrap();
-    assert!(key().trim().parse::<mint_link::AuthorityPublicKey>().is_ok());
+    assert!(key().trim().parse::<sv2_transport::AuthorityPublicKey>().is_ok());
     assert_eq!(key(), key());
     let (child, dashboard) = serve(&config).await;
     let ready = reqwest::get(format!("http://{dashboard}/readyz")).await.unwrap();

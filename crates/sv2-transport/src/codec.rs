@@ -13,7 +13,7 @@ use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite};
 
 use crate::{
     frame::{Frame, MAX_FRAME, MAX_PAYLOAD},
-    metrics::LinkMetrics,
+    traffic::Traffic,
 };
 
 /// Reads the frames of one direction.
@@ -42,7 +42,7 @@ pub enum CodecError {
 pub struct FrameEncoder {
     noise: NoiseEncoder,
     state: TransportEncryptState,
-    metrics: Arc<LinkMetrics>,
+    traffic: Arc<Traffic>,
 }
 
 /// Decrypts frames within [`MAX_FRAME`]. Counts what it reads.
@@ -52,7 +52,7 @@ pub struct FrameDecoder {
     state: Option<TransportDecryptState>,
     /// How often the frame at hand has been found incomplete.
     rounds: u8,
-    metrics: Arc<LinkMetrics>,
+    traffic: Arc<Traffic>,
 }
 
 /// Noise encrypts a payload in chunks of this many bytes at most, with a MAC in each.
@@ -61,11 +61,11 @@ const CHUNK: usize = framing_sv2::SV2_FRAME_CHUNK_SIZE;
 const LARGEST_REST: usize = MAX_PAYLOAD + 2 * noise_sv2::AEAD_MAC_LEN - CHUNK;
 
 impl FrameEncoder {
-    pub(crate) fn new(state: TransportEncryptState, metrics: Arc<LinkMetrics>) -> Self {
+    pub(crate) fn new(state: TransportEncryptState, traffic: Arc<Traffic>) -> Self {
         Self {
             noise: NoiseEncoder::new(),
             state,
-            metrics,
+            traffic,
         }
     }
 }
@@ -83,18 +83,18 @@ impl Encoder<Frame> for FrameEncoder {
             .map_err(|_| CodecError::Unencryptable)?;
         let ciphertext: &[u8] = ciphertext.as_ref();
         target.extend_from_slice(ciphertext);
-        self.metrics.wrote(ciphertext.len());
+        self.traffic.wrote(ciphertext.len());
         Ok(())
     }
 }
 
 impl FrameDecoder {
-    pub(crate) fn new(state: TransportDecryptState, metrics: Arc<LinkMetrics>) -> Self {
+    pub(crate) fn new(state: TransportDecryptState, traffic: Arc<Traffic>) -> Self {
         Self {
             noise: NoiseDecoder::new(),
             state: Some(state),
             rounds: 0,
-            metrics,
+            traffic,
         }
     }
 
@@ -140,9 +140,9 @@ impl Decoder for FrameDecoder {
             };
             self.noise.writable().copy_from_slice(bytes);
             source.advance(wanted);
-            self.metrics.read_bytes(wanted);
+            self.traffic.read_bytes(wanted);
             if let Some(frame) = self.step()? {
-                self.metrics.read_frame();
+                self.traffic.read_frame();
                 return Ok(Some(frame));
             }
         }

@@ -1,4 +1,4 @@
-//! Sockets of the link: how a pool is dialled, and what both ends ask of TCP.
+//! Sockets: how a peer is dialled, and what both ends ask of TCP.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -14,14 +14,17 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// When an idle connection is probed, and how often from then on: a vanished peer is found within [`USER_TIMEOUT`].
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(4);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
-/// How much the kernel holds that is not sent yet. A snapshot that waits is better taken later than sent old (P7).
+/// How much the kernel holds that is not sent yet. What waits is better taken later than sent old.
 const NOT_SENT: u32 = 32 * 1024;
 /// How long one of several addresses may take before the next is tried.
 const PER_ADDRESS: Duration = Duration::from_secs(3);
 
 /// What both ends ask of TCP: no delay, keepalive, a bound on unacknowledged and on unsent data. Where the system lacks
-/// one of them the link works without; write deadlines hold everywhere.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+/// one of them a connection works without; write deadlines hold everywhere.
+///
+/// # Errors
+/// The socket does not take an option.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
@@ -37,15 +40,17 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Makes connections to an address: TCP, or whatever a test puts in its place.
-pub(crate) trait Connector: Send + Sync {
+pub trait Connector: Send + Sync {
+    /// The connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
     /// Looks the name up and connects. Callers set the deadline.
     fn connect(&self, address: &str) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
-/// TCP, with the name looked up at every dial: a pool may have moved.
-pub(crate) struct Tcp;
+/// TCP, with the name looked up at every dial: the peer may have moved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
 
 impl Connector for Tcp {
     type Stream = TcpStream;

@@ -9,7 +9,7 @@ use framing_sv2::{Error as FramingError, framing::EncodableFrame};
 
 /// Size of a frame's header in bytes.
 pub const HEADER: usize = 6;
-/// The largest frame that this link carries, header included: 64 KiB. A larger one ends the session, since Noise can't
+/// The largest frame that a connection carries, header included: 64 KiB. A larger one ends the session, since Noise can't
 /// skip what it has not decrypted (P10).
 pub const MAX_FRAME: usize = 65_536;
 /// The largest payload in bytes.
@@ -22,7 +22,7 @@ const CHANNEL_BIT: u16 = 0x8000;
 pub struct Frame {
     /// The extension whose message this is, without the channel bit: 0 to 0x7FFF.
     pub extension_type: u16,
-    /// The channel bit. On the mint link it is set on quote messages, though no channel id follows.
+    /// The channel bit: the payload begins with a channel id. (On the mint link it is set on quote messages, though none follows.)
     pub channel_msg: bool,
     /// The message's type within its extension.
     pub msg_type: u8,
@@ -87,7 +87,7 @@ impl Frame {
 }
 
 impl fmt::Debug for Frame {
-    /// Without the payload: quote ids of unlocked quotes are worth money.
+    /// Without the payload: some are worth money, such as the ids of unlocked quotes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame")
             .field("extension_type", &format_args!("{:#06x}", self.extension_type))

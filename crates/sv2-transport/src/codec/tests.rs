@@ -3,7 +3,7 @@ use futures::{FutureExt, SinkExt, StreamExt, poll};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testkit::{RawPeer, pair};
+use crate::{Secured, TrafficCounters, initiate, respond, testkit::pair};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
@@ -168,7 +168,7 @@ async fn reading_is_cancel_safe_and_independent_of_writing() {
     };
     assert_eq!(read.unwrap().unwrap(), frame);
     // The other direction works while this one is idle.
-    let RawPeer { reader, .. } = &mut mint;
+    let Secured { reader, .. } = &mut mint;
     pool.writer.send(Frame::new(0, 1, vec![])).await.unwrap();
     assert_eq!(reader.next().await.unwrap().unwrap().msg_type, 1);
 }
@@ -176,23 +176,23 @@ async fn reading_is_cancel_safe_and_independent_of_writing() {
 #[tokio::test]
 async fn bytes_and_frames_are_counted() {
     let authority = crate::AuthorityKeypair::generate();
-    let metrics = Arc::new(LinkMetrics::default());
-    let (mint, pool) = tokio::io::duplex(1024);
-    let (mut mint, pool) = tokio::join!(RawPeer::as_mint(mint, authority.public()), async {
-        crate::respond(
-            pool,
-            &authority,
-            std::time::Duration::from_secs(60),
-            Arc::clone(&metrics),
-        )
-        .await
-    });
-    let mut pool = RawPeer::of(pool.unwrap());
-    mint.send(Frame::new(0, 1, vec![0; 10])).await;
-    pool.frame().await;
-    pool.send(Frame::new(0, 1, vec![])).await;
-    let counters = metrics.read();
+    let traffic = Arc::new(Traffic::default());
+    let (dialling, listening) = tokio::io::duplex(1024);
+    let day = std::time::Duration::from_secs(86_400);
+    let (dialling, listening) = tokio::join!(
+        initiate(dialling, authority.public(), Arc::default()),
+        respond(listening, &authority, day, Arc::clone(&traffic))
+    );
+    let (mut dialling, mut listening) = (dialling.unwrap(), listening.unwrap());
+    dialling.writer.send(Frame::new(0, 1, vec![0; 10])).await.unwrap();
+    listening.reader.next().await.unwrap().unwrap();
+    listening.writer.send(Frame::new(0, 1, vec![])).await.unwrap();
     // Header and payload each carry a MAC of 16 bytes.
-    assert_eq!((counters.frames_read, counters.bytes_read), (1, 6 + 16 + 10 + 16));
-    assert_eq!((counters.frames_written, counters.bytes_written), (1, 6 + 16));
+    let expected = TrafficCounters {
+        frames_read: 1,
+        bytes_read: 6 + 16 + 10 + 16,
+        frames_written: 1,
+        bytes_written: 6 + 16,
+    };
+    assert_eq!(traffic.read(), expected);
 }

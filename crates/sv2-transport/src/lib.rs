@@ -1,0 +1,22 @@
+//! An encrypted Stratum V2 connection: Noise handshake, framing, authority keys and what it asks of TCP.
+//!
+//! Every SV2 connection of this project stands on it: between mint and pool, between pool and miner, and to a template
+//! provider. [`initiate`] and [`respond`] make a [`Secured`] connection out of any `AsyncRead + AsyncWrite`; its two halves
+//! are a stream and a sink of [`Frame`]s, independent of each other and cancel-safe. What the frames say is the business of
+//! whoever opens the connection, and so are deadlines. Frames are bounded: 64 KiB.
+
+mod codec;
+mod frame;
+mod handshake;
+mod keys;
+mod net;
+#[cfg(test)]
+mod testkit;
+mod traffic;
+
+pub use codec::{CodecError, FrameDecoder, FrameEncoder, FrameReader, FrameWriter};
+pub use frame::{Frame, HEADER, MAX_FRAME, MAX_PAYLOAD};
+pub use handshake::{HandshakeError, Secured, Transcript, initiate, respond};
+pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError};
+pub use net::{Connector, Tcp, tune};
+pub use traffic::{Traffic, TrafficCounters};
