@@ -12,6 +12,9 @@ pub enum Malformed {
     /// It ends before its last field, or a field exceeds its bound.
     #[error("fields don't fit: {0:?}")]
     Fields(binary_sv2::Error),
+    /// A type that the extension does not have.
+    #[error("message type {0:#04x} does not exist")]
+    Type(u8),
     /// A text that is not UTF-8.
     #[error("a text that is not UTF-8")]
     Text,

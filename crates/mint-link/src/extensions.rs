@@ -152,26 +152,44 @@ impl Extensions {
     }
 }
 
-/// One of the three messages of extension 0x0001.
+/// One of the three messages of extension 0x0001, by which mint and pool negotiate, and pool and miner too. Lists are of
+/// extension numbers, up to 65,535 of them as far as a frame has room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ExtensionMessage {
+pub enum ExtensionMessage {
+    /// RequestExtensions, from the one who connected: may these be on?
     Request {
+        /// The asker's own; the answer repeats it.
         request_id: u16,
+        /// What is asked for.
         requested: Vec<u16>,
     },
+    /// RequestExtensions.Success: these of the requested are on from here.
     Success {
+        /// That of the request.
         request_id: u16,
+        /// What is on.
         supported: Vec<u16>,
     },
+    /// RequestExtensions.Error: nothing is on.
     Error {
+        /// That of the request.
         request_id: u16,
+        /// Those of the requested that are not supported.
         unsupported: Vec<u16>,
+        /// What must be requested too.
         required: Vec<u16>,
     },
 }
 
 impl ExtensionMessage {
-    pub(crate) fn to_frame(&self) -> Result<Frame, binary_sv2::Error> {
+    /// The extension type of its frames, 0x0001.
+    pub const EXTENSION_TYPE: u16 = EXTENSION_TYPE_EXTENSIONS_NEGOTIATION;
+
+    /// The frame that carries it.
+    ///
+    /// # Errors
+    /// [`Malformed`]: a list above 65,535.
+    pub fn to_frame(&self) -> Result<Frame, Malformed> {
         let (msg_type, payload) = match self {
             Self::Request { request_id, requested } => {
                 let message = RequestExtensions {
@@ -200,11 +218,14 @@ impl ExtensionMessage {
                 (MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR, to_bytes(message)?)
             }
         };
-        Ok(Frame::new(EXTENSION_TYPE_EXTENSIONS_NEGOTIATION, msg_type, payload))
+        Ok(Frame::new(Self::EXTENSION_TYPE, msg_type, payload))
     }
 
-    /// Reads a frame of extension 0x0001.
-    pub(crate) fn decode(msg_type: u8, mut payload: Vec<u8>) -> Result<Self, Malformed> {
+    /// Reads the payload of a frame of extension 0x0001.
+    ///
+    /// # Errors
+    /// [`Malformed`]: cut short, or a type that the extension does not have.
+    pub fn decode(msg_type: u8, mut payload: Vec<u8>) -> Result<Self, Malformed> {
         match msg_type {
             MESSAGE_TYPE_REQUEST_EXTENSIONS => {
                 let message: RequestExtensions<'_> = from_bytes(&mut payload)?;
@@ -220,7 +241,7 @@ impl ExtensionMessage {
                     supported: message.supported_extensions.into_inner(),
                 })
             }
-            _ => {
+            MESSAGE_TYPE_REQUEST_EXTENSIONS_ERROR => {
                 let message: RequestExtensionsError<'_> = from_bytes(&mut payload)?;
                 Ok(Self::Error {
                     request_id: message.request_id,
@@ -228,6 +249,7 @@ impl ExtensionMessage {
                     required: message.required_extensions.into_inner(),
                 })
             }
+            _ => Err(Malformed::Type(msg_type)),
         }
     }
 }
@@ -278,13 +300,14 @@ mod tests {
         ];
         for message in messages {
             let frame = message.to_frame().unwrap();
-            assert_eq!(frame.extension_type, 1);
+            assert_eq!(frame.extension_type, ExtensionMessage::EXTENSION_TYPE);
             assert!(ExtensionMessage::decode(frame.msg_type, vec![0]).is_err());
             assert_eq!(
                 ExtensionMessage::decode(frame.msg_type, frame.payload).unwrap(),
                 message
             );
         }
+        assert_eq!(ExtensionMessage::decode(3, vec![0; 9]), Err(Malformed::Type(3)));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod keys;
 mod messages;
 mod metrics;
 mod mint;
+mod notification;
 mod pool;
 mod proof;
 mod setup;
@@ -29,7 +30,7 @@ mod testkit;
 mod tests;
 
 pub use error::{FailureReason, LinkError, Malformed, Step};
-pub use extensions::{ExtensionIds, ExtensionIdsError, Extensions};
+pub use extensions::{ExtensionIds, ExtensionIdsError, ExtensionMessage, Extensions};
 pub use keys::{MintKey, MintPublicKey};
 pub use messages::{
     HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE, MintQuoteRequest,
@@ -39,6 +40,7 @@ pub use metrics::{LinkCounters, LinkMetrics};
 pub use mint::{
     AnswerHandle, LegacyReason, LinkState, LinkStatus, MintLink, MintTimers, Negotiated, PoolTarget, QuoteCall,
 };
+pub use notification::{MINT_QUOTE_NOTIFICATION, MintQuoteNotification};
 pub use pool::{Admission, MintSession, PoolLink, PoolLinkConfig, PoolTimers, SessionInfo, StatsRequester};
 pub use proof::{MintProof, ProofError};
 pub use setup::{DeviceInfo, VERSION};

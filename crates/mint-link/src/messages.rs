@@ -295,7 +295,8 @@ fn quote_frame(msg_type: u8, payload: Vec<u8>) -> Frame {
     }
 }
 
-fn text(bytes: &[u8]) -> Result<String, Malformed> {
+/// A text field, which must be UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Result<String, Malformed> {
     Ok(std::str::from_utf8(bytes).map_err(|_| Malformed::Text)?.to_owned())
 }
 
