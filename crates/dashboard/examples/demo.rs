@@ -27,6 +27,7 @@ impl PoolSource for Demo {
             shares: ShareCounts {
                 accepted: Some(shares),
                 rejected: Some(shares / 900),
+                without_key: Some(0),
             },
             quotes: QuoteCounts {
                 requested: Some(shares),

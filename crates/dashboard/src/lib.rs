@@ -30,6 +30,6 @@ pub use prometheus_client;
 pub use router::{mint_router, pool_router};
 pub use server::{Limits, LimitsError, serve, serve_within};
 pub use source::{
-    InvalidLockingKey, LockingKey, MintSource, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef,
-    QuotesUnavailable, Readiness, ShareCounts,
+    ChannelKind, InvalidLockingKey, LockingKey, MinerView, MiningAddress, MintSource, PoolSource, PoolView,
+    QuoteCounts, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable, Readiness, ShareCounts, TemplateView,
 };

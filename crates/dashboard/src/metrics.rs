@@ -14,7 +14,7 @@ use prometheus_client::{
 use stats_push::{Connection, MintView, PerState, Reason, Snapshot, SnapshotCache, Status};
 use tokio::time::Instant;
 
-use crate::source::{PoolSource, PoolView};
+use crate::source::{PoolSource, PoolView, TemplateView};
 
 /// How many units have series of their own: the newest ones.
 const MAX_UNITS: usize = 16;
@@ -194,6 +194,14 @@ fn pool(page: &mut Page<'_>, view: &PoolView) -> fmt::Result {
     if let Some(channels) = view.channels {
         page.gauge("pool_channels", "Mining channels open", channels)?;
     }
+    if let Some(hashrate) = view.hashrate {
+        let help = "Work of all channels in hashes per second, estimated from the shares accepted";
+        page.open("pool_hashrate", help, None, MetricType::Gauge)?
+            .encode_gauge(&hashrate)?;
+    }
+    if let Some(template) = &view.template {
+        templates(page, template)?;
+    }
     let shares = [("accepted", view.shares.accepted), ("rejected", view.shares.rejected)];
     let shares = shares
         .into_iter()
@@ -228,6 +236,26 @@ fn pool(page: &mut Page<'_>, view: &PoolView) -> fmt::Result {
         "pool_quotes_refused",
         "Quote requests refused by the mint, by reason",
         refused,
+    )
+}
+
+fn templates(page: &mut Page<'_>, template: &TemplateView) -> fmt::Result {
+    page.gauges(
+        "pool_template_source_connected",
+        "1 while the source of templates answers",
+        [([("source", &*template.source)], u64::from(template.connected))],
+    )?;
+    if let Some(age) = template.age {
+        page.seconds(
+            "pool_template_age",
+            "Time since the current template came",
+            age.as_secs_f64(),
+        )?;
+    }
+    page.counter(
+        "pool_blocks_submitted",
+        "Blocks found and handed to the source of templates",
+        template.blocks_submitted,
     )
 }
 

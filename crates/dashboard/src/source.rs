@@ -27,16 +27,30 @@ pub trait MintSource: Send + Sync + 'static {
 }
 
 /// A pool's own side of things, as `/api/v1/pool` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PoolView {
     /// Miners connected.
     pub miners: Option<u64>,
     /// Mining channels open.
     pub channels: Option<u64>,
+    /// Work of all channels together in hashes per second, estimated from the shares accepted.
+    pub hashrate: Option<f64>,
     /// Shares judged since the pool started.
     pub shares: ShareCounts,
     /// Mint quotes, over the life of the pool's outbox.
     pub quotes: QuoteCounts,
+    /// Where work comes from.
+    pub template: Option<TemplateView>,
+    /// Where miners connect.
+    pub mining: Option<MiningAddress>,
+    /// The open channels in any order. A pool that has more than [`Self::MAX_LISTED`] lists those with the newest
+    /// shares.
+    pub channels_list: Vec<MinerView>,
+}
+
+impl PoolView {
+    /// The most channels that are listed.
+    pub const MAX_LISTED: usize = 500;
 }
 
 /// Shares judged since the pool started.
@@ -46,6 +60,76 @@ pub struct ShareCounts {
     pub accepted: Option<u64>,
     /// Rejected, for whatever reason.
     pub rejected: Option<u64>,
+    /// Accepted of miners without a locking key: they earn nothing.
+    pub without_key: Option<u64>,
+}
+
+/// An open mining channel: a row of the table of miners.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MinerView {
+    /// Names the channel and no other while the pool runs. Newer channels have higher numbers.
+    pub id: u64,
+    /// What the miner calls itself, as shortened for public pages.
+    pub identity: String,
+    /// The kind of channel.
+    pub kind: ChannelKind,
+    /// Work in hashes per second, estimated from the shares accepted; `None` until there are enough of them.
+    pub hashrate: Option<f64>,
+    /// Shares accepted.
+    pub accepted: u64,
+    /// Shares rejected, for whatever reason.
+    pub rejected: u64,
+    /// Time since the last share accepted; `None` before the first. In JSON milliseconds.
+    #[serde(rename = "last_share_age_ms", serialize_with = "as_millis")]
+    pub last_share: Option<Duration>,
+    /// Time since the channel was opened. In JSON milliseconds.
+    #[serde(rename = "connected_for_ms", serialize_with = "as_whole_millis")]
+    pub connected: Duration,
+    /// Whether its shares earn quotes: it has a locking key of its own, or the pool has one for all.
+    pub earns: bool,
+}
+
+/// How a channel's miner rolls its work (SV2 mining protocol, section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// One machine that rolls the header alone.
+    Standard,
+    /// A proxy or a machine that rolls the extranonce too.
+    Extended,
+}
+
+impl ChannelKind {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Extended => "extended",
+        }
+    }
+}
+
+/// Where a pool's work comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TemplateView {
+    /// The kind of source: `embedded`, `sv2-tp`, `bitcoin-core`.
+    pub source: String,
+    /// Whether the source answers. While it does not, miners work on the last template.
+    pub connected: bool,
+    /// Time since the current template came; `None` before the first. In JSON milliseconds.
+    #[serde(rename = "age_ms", serialize_with = "as_millis")]
+    pub age: Option<Duration>,
+    /// Blocks found and handed to the source since the pool started.
+    pub blocks_submitted: u64,
+}
+
+/// What a miner has to be told to find the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MiningAddress {
+    /// The listener's address, such as `203.0.113.7:34254`.
+    pub address: String,
+    /// The public key that proves the pool to its miners, in the form of SV2 (base58check).
+    pub authority_key: String,
 }
 
 /// What the pool has asked of its mint.
@@ -192,6 +276,10 @@ fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Resul
     duration.map(millis).serialize(serializer)
 }
 
+fn as_whole_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(millis(*duration))
+}
+
 pub(crate) fn as_decimal<S: Serializer>(amount: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(amount)
 }
@@ -227,12 +315,39 @@ mod tests {
         assert_eq!(
             json,
             serde_json::json!({
-                "miners": null, "channels": null, "shares": {"accepted": null, "rejected": null},
+                "miners": null, "channels": null, "hashrate": null,
+                "shares": {"accepted": null, "rejected": null, "without_key": null},
                 "quotes": {"requested": null, "waiting": null, "oldest_waiting_ms": null, "acknowledged": null,
                     "refused": null},
+                "template": null, "mining": null, "channels_list": [],
             })
         );
         assert_eq!(QuoteCounts::default().refused_total(), None);
+    }
+
+    #[test]
+    fn a_miner_is_told_in_hashes_per_second_and_milliseconds() {
+        let miner = MinerView {
+            id: 7,
+            identity: "02abab…abab.rig1".to_owned(),
+            kind: ChannelKind::Extended,
+            hashrate: Some(1.5e12),
+            accepted: 3,
+            rejected: 1,
+            last_share: None,
+            connected: Duration::from_micros(1_999_999),
+            earns: true,
+        };
+        assert_eq!(
+            serde_json::to_value(&miner).unwrap(),
+            serde_json::json!({
+                "id": 7, "identity": "02abab…abab.rig1", "kind": "extended", "hashrate": 1.5e12, "accepted": 3,
+                "rejected": 1, "last_share_age_ms": null, "connected_for_ms": 1999, "earns": true,
+            })
+        );
+        for kind in [ChannelKind::Standard, ChannelKind::Extended] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
     }
 
     #[test]

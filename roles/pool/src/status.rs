@@ -42,6 +42,7 @@ impl PoolSource for Status {
             shares: ShareCounts {
                 accepted: Some(shares.accepted),
                 rejected: Some(shares.rejected),
+                without_key: Some(shares.without_key),
             },
             quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
             ..PoolView::default()

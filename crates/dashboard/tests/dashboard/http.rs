@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dashboard::{Limits, PoolView, QuoteCounts, QuotePage, QuoteRef, ShareCounts};
+use dashboard::{
+    ChannelKind, Limits, MinerView, MiningAddress, PoolView, QuoteCounts, QuotePage, QuoteRef, ShareCounts,
+    TemplateView,
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -177,7 +180,7 @@ async fn the_pools_own_figures_are_told() {
     *server.role.pool.lock().unwrap() = pool_view();
     assert_eq!(
         server.text("/api/v1/pool").await,
-        r#"{"miners":null,"channels":4,"shares":{"accepted":1003,"rejected":0},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}}}"#
+        r#"{"miners":null,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
     );
 }
 
@@ -188,7 +191,30 @@ fn pool_view() -> PoolView {
         shares: ShareCounts {
             accepted: Some(1003),
             rejected: Some(0),
+            without_key: Some(3),
         },
+        hashrate: Some(2.5e6),
+        template: Some(TemplateView {
+            source: "embedded".to_owned(),
+            connected: true,
+            age: Some(Duration::from_secs(12)),
+            blocks_submitted: 2,
+        }),
+        mining: Some(MiningAddress {
+            address: "127.0.0.1:34254".to_owned(),
+            authority_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+        }),
+        channels_list: vec![MinerView {
+            id: 9,
+            identity: "02abab…abab.rig1".to_owned(),
+            kind: ChannelKind::Standard,
+            hashrate: Some(2.5e6),
+            accepted: 1003,
+            rejected: 0,
+            last_share: Some(Duration::from_millis(412)),
+            connected: Duration::from_secs(61),
+            earns: true,
+        }],
         quotes: QuoteCounts {
             requested: Some(1000),
             waiting: Some(2),

@@ -1,8 +1,11 @@
 //! `/metrics` as a scraper reads it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use dashboard::{PoolView, QuoteCounts};
+use dashboard::{PoolView, QuoteCounts, TemplateView};
 
 use crate::support::{Server, snapshot, tell, unit};
 
@@ -51,6 +54,8 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
         "ehash_mint_quotes_redeemed",
         "ehash_mint_stats_age_seconds",
         "ehash_pool_miners",
+        "ehash_pool_hashrate",
+        "ehash_pool_template_age_seconds",
         "ehash_pool_quotes_waiting",
     ] {
         assert!(!before.contains_key(absent), "{absent}");
@@ -60,6 +65,13 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
     tell(&session, 42);
     *server.role.pool.lock().unwrap() = PoolView {
         miners: Some(2),
+        hashrate: Some(1.5e12),
+        template: Some(TemplateView {
+            source: "sv2-tp".to_owned(),
+            connected: false,
+            age: Some(Duration::from_secs(12)),
+            blocks_submitted: 1,
+        }),
         quotes: QuoteCounts {
             waiting: Some(0),
             ..QuoteCounts::default()
@@ -90,6 +102,10 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
         ("ehash_mint_sessions_total", 1.0),
         ("ehash_mint_stats_interval_seconds", 5.0),
         ("ehash_pool_miners", 2.0),
+        ("ehash_pool_hashrate", 1.5e12),
+        (r#"ehash_pool_template_source_connected{source="sv2-tp"}"#, 0.0),
+        ("ehash_pool_template_age_seconds", 12.0),
+        ("ehash_pool_blocks_submitted_total", 1.0),
         ("ehash_pool_quotes_waiting", 0.0),
         ("ehash_pool_quotes_oldest_waiting_seconds", 0.0),
     ] {
