@@ -3,7 +3,6 @@
 //! One [`MintLink`] serves any number of pools, one [`MintLink::connect`] each. Nothing that a pool does, or fails to do,
 //! touches the link to another.
 
-mod backoff;
 mod negotiation;
 mod quotes;
 mod session;
@@ -20,12 +19,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{backoff::Backoff, session::Ended, status::StatusCell};
 pub use self::{
     negotiation::{LegacyReason, Negotiated},
     quotes::{AnswerHandle, QuoteCall},
     status::{LinkState, LinkStatus},
 };
+use self::{session::Ended, status::StatusCell};
 use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionIds,
@@ -33,7 +32,7 @@ use crate::{
     metrics::LinkMetrics,
     setup::DeviceInfo,
 };
-use sv2_transport::{AuthorityPublicKey, Connector, Tcp};
+use sv2_transport::{AuthorityPublicKey, Backoff, Connector, Tcp};
 
 /// A pool to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]

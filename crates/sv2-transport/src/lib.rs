@@ -5,6 +5,7 @@
 //! are a stream and a sink of [`Frame`]s, independent of each other and cancel-safe. What the frames say is the business of
 //! whoever opens the connection, and so are deadlines. Frames are bounded: 64 KiB.
 
+mod backoff;
 mod codec;
 mod frame;
 mod handshake;
@@ -14,6 +15,7 @@ mod net;
 mod testkit;
 mod traffic;
 
+pub use backoff::Backoff;
 pub use codec::{CodecError, FrameDecoder, FrameEncoder, FrameReader, FrameWriter};
 pub use frame::{Frame, HEADER, MAX_FRAME, MAX_PAYLOAD};
 pub use handshake::{HandshakeError, Secured, Transcript, initiate, respond};

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     MintLink, PoolTarget, SessionSide,
-    backoff::STABLE,
     negotiation::{LegacyReason, Negotiated, Negotiation, Next},
     quotes::{AnswerHandle, QuoteCall},
     status::StatusCell,
@@ -31,7 +30,7 @@ use crate::{
     proof::MintProof,
     setup,
 };
-use sv2_transport::{CodecError, Frame, FrameReader, Secured, Transcript, initiate};
+use sv2_transport::{Backoff, CodecError, Frame, FrameReader, Secured, Transcript, initiate};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -91,7 +90,7 @@ where
         Negotiated::On(_) | Negotiated::Legacy(LegacyReason::NotAsked)
     );
     Ended {
-        over_the_question: gone && in_vain && worked < STABLE,
+        over_the_question: gone && in_vain && worked < Backoff::STABLE,
         error,
         worked: Some(worked),
     }

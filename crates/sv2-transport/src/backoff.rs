@@ -1,21 +1,33 @@
-//! How long the mint waits between dials: exponential with jitter, 100 ms to 10 s.
+//! How long one who dials waits between dials: exponential with jitter, 100 ms to 10 s, and short again after a session
+//! that has lasted.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// A session that worked this long makes the next wait a short one again.
-pub(crate) const STABLE: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Jitter adds up to as much again, which makes 10 s.
 const LONGEST_WITHOUT_JITTER: Duration = Duration::from_secs(5);
 
-pub(crate) struct Backoff {
+/// The waits between the dials to one peer.
+#[derive(Debug)]
+pub struct Backoff {
     waits: ExponentialBackoff,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    /// A session that worked this long makes the next wait a short one again.
+    pub const STABLE: Duration = Duration::from_secs(30);
+
+    /// Begins with short waits.
+    #[must_use]
+    pub fn new() -> Self {
         let waits = ExponentialBuilder::default()
             .with_min_delay(SHORTEST)
             .with_max_delay(LONGEST_WITHOUT_JITTER)
@@ -26,8 +38,8 @@ impl Backoff {
     }
 
     /// The wait after a dial whose session worked for this long, if it came to that.
-    pub(crate) fn after(&mut self, worked: Option<Duration>) -> Duration {
-        if worked.is_some_and(|worked| worked >= STABLE) {
+    pub fn after(&mut self, worked: Option<Duration>) -> Duration {
+        if worked.is_some_and(|worked| worked >= Self::STABLE) {
             *self = Self::new();
         }
         self.waits.next().unwrap_or(2 * LONGEST_WITHOUT_JITTER)
@@ -58,8 +70,8 @@ mod tests {
         for _ in 0..8 {
             backoff.after(None);
         }
-        assert!(backoff.after(Some(STABLE - MS)) >= 5000 * MS);
-        assert!(backoff.after(Some(STABLE)) <= 200 * MS);
+        assert!(backoff.after(Some(Backoff::STABLE - MS)) >= 5000 * MS);
+        assert!(backoff.after(Some(Backoff::STABLE)) <= 200 * MS);
         assert!(backoff.after(None) >= 200 * MS);
     }
 }
