@@ -11,6 +11,7 @@ use service::{ConfigError, in_range};
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 
 use crate::outbox::OutboxConfig;
+use crate::templates::TemplatesSection;
 
 /// Everything that a pool can be told; `Default` is what `config/pool.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +21,8 @@ pub struct PoolConfig {
     pub data_dir: PathBuf,
     /// The link to the mint.
     pub mint_link: MintLinkSection,
+    /// Where the blocks come from that are mined.
+    pub templates: TemplatesSection,
     /// What shares earn.
     pub quotes: QuotesSection,
     /// Shares on their way to the mint.
@@ -33,6 +36,7 @@ impl Default for PoolConfig {
         Self {
             data_dir: "data/pool".into(),
             mint_link: MintLinkSection::default(),
+            templates: TemplatesSection::default(),
             quotes: QuotesSection::default(),
             outbox: OutboxConfig::default(),
             dashboard: DashboardSection::default(),
@@ -197,6 +201,7 @@ impl PoolConfig {
         )?;
         in_range("mint_link.answer_timeout_ms", &ms(link.answer_timeout), 100..=600_000)?;
         in_range("mint_link.window", &link.window, 1..=10_000)?;
+        self.templates.check()?;
         in_range("quotes.minimum_difficulty", &self.quotes.minimum_difficulty, 0..=255)?;
         let unit = &self.quotes.unit;
         if !stats_push::is_ehash_unit(&unit.to_lowercase()) || unit.len() > 255 {
@@ -257,17 +262,24 @@ mod tests {
     #[test]
     fn the_file_in_config_names_every_key() {
         // The unknown key's error lists those that are known.
-        for section in ["", "[mint_link]", "[quotes]", "[outbox]", "[dashboard]"] {
+        for section in [
+            "",
+            "[mint_link]",
+            "[templates]",
+            "[templates.embedded]",
+            "[quotes]",
+            "[outbox]",
+            "[dashboard]",
+        ] {
             let known = complaint(&format!("{section}\nx = 1"));
             let mut names = known.split('`').skip(1).step_by(2).peekable();
             assert!(names.peek().is_some(), "{known}");
             for name in names {
                 let named = |line: &str| {
                     let line = line.trim_start_matches(['#', ' ', '[']);
+                    let line = line.strip_prefix("mint_link.").unwrap_or(line);
+                    let line = line.strip_prefix("templates.").unwrap_or(line);
                     line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', ']']))
-                        || line
-                            .strip_prefix("mint_link.")
-                            .is_some_and(|rest| rest.starts_with(name))
                 };
                 assert!(FILE.lines().any(named), "{section} {name}");
             }
@@ -299,6 +311,18 @@ mod tests {
             ("mint_link", "negotiation_timeout_ms", "0", "expected 100 to 60000"),
             ("mint_link", "answer_timeout_ms", "99", "expected 100 to 600000"),
             ("mint_link", "window", "0", "expected 1 to 10000"),
+            (
+                "templates.embedded",
+                "block_interval_ms",
+                "99",
+                "expected 100 to 86400000",
+            ),
+            (
+                "templates.embedded",
+                "template_interval_ms",
+                "0",
+                "expected 100 to 86400000",
+            ),
             ("quotes", "minimum_difficulty", "256", "expected 0 to 255"),
             ("quotes", "unit", "\"SAT\"", "expected \"HASH\""),
             ("outbox", "max_waiting", "0", "expected 1 to 100000000"),

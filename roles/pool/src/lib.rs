@@ -19,6 +19,7 @@ pub mod outbox;
 mod quotes;
 mod running;
 mod status;
+pub mod templates;
 
 pub use authority::{AuthorityError, authority};
 pub use config::PoolConfig;

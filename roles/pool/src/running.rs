@@ -11,6 +11,7 @@ use mint_link::{Admission, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
 use service::{BindError, ConfigError, bind};
 use stats_push::SnapshotCache;
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
+use template_distribution_sv2::CoinbaseOutputConstraints;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +25,7 @@ use crate::intake::ShareIntake;
 use crate::outbox::{OpenError, Outbox};
 use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
 use crate::status::Status;
+use crate::templates::{self, Templates};
 
 /// The outbox's file in the data directory.
 const OUTBOX: &str = "outbox.sqlite";
@@ -31,6 +33,11 @@ const OUTBOX: &str = "outbox.sqlite";
 const LOCK: &str = "pool.lock";
 /// Ready sessions that wait for the pump; it takes them at once.
 const SESSIONS: usize = 4;
+/// Room in the coinbase transaction for what the pool pays out: one output of any standard kind.
+const PAYOUT: CoinbaseOutputConstraints = CoinbaseOutputConstraints {
+    coinbase_output_max_additional_size: 43,
+    coinbase_output_max_additional_sigops: 4,
+};
 /// How long each part may take to end, of the five seconds that a stop may take.
 const LINK_END: Duration = Duration::from_millis(1500);
 const DASHBOARD_END: Duration = Duration::from_secs(3);
@@ -75,6 +82,7 @@ pub struct Running {
     outbox: Outbox,
     intake: ShareIntake,
     cache: SnapshotCache,
+    templates: Templates,
     pump: PumpStats,
     stop: CancellationToken,
     end: JoinHandle<()>,
@@ -115,6 +123,12 @@ impl Running {
     #[must_use]
     pub fn cache(&self) -> &SnapshotCache {
         &self.cache
+    }
+
+    /// What is mined.
+    #[must_use]
+    pub fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     /// What went on between outbox and mint.
@@ -163,6 +177,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let cache = SnapshotCache::new();
     let pump = PumpStats::default();
     let stop = stop.child_token();
+    let (templates, templates_task) = templates::start(&config.templates, PAYOUT, stop.clone());
     let parts = Parts {
         _lock: lock,
         outbox: outbox.clone(),
@@ -172,6 +187,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             pump: pump.clone(),
             link: Arc::new(LinkMetrics::default()),
             link_up: Arc::new(AtomicBool::new(true)),
+            templates: templates.clone(),
             unit: quotes.unit.to_lowercase(),
         },
         pump_config: PumpConfig {
@@ -185,6 +201,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             allow_legacy_mint: config.mint_link.allow_legacy_mint,
         },
         cache: cache.clone(),
+        templates_task,
         dashboard_limits,
     };
     let end = tokio::spawn(parts.run(link_listener, dashboard_listener, stop.clone()));
@@ -196,6 +213,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         outbox,
         intake,
         cache,
+        templates,
         pump,
         stop,
         end,
@@ -211,6 +229,7 @@ struct Parts {
     link_config: PoolLinkConfig,
     admission: Admission,
     cache: SnapshotCache,
+    templates_task: JoinHandle<()>,
     dashboard_limits: dashboard::Limits,
 }
 
@@ -258,7 +277,12 @@ impl Parts {
                 warn!("the outbox takes long to close; what was committed is safe");
             }
         };
-        tokio::join!(http, data, ended("statistics", LINK_END, aging));
+        tokio::join!(
+            http,
+            data,
+            ended("templates", LINK_END, self.templates_task),
+            ended("statistics", LINK_END, aging)
+        );
         info!("the pool has stopped");
     }
 }

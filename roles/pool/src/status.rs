@@ -13,6 +13,7 @@ use dashboard::prometheus_client::metrics::MetricType;
 use dashboard::prometheus_client::metrics::counter::ConstCounter;
 use dashboard::{
     PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable, Readiness, ShareCounts,
+    TemplateView,
 };
 use futures::future::BoxFuture;
 use mint_link::{LinkMetrics, RefusalCode};
@@ -21,6 +22,7 @@ use stats_push::UnixMillis;
 use crate::intake::ShareIntake;
 use crate::outbox::{Outbox, Tally};
 use crate::quotes::PumpStats;
+use crate::templates::Templates;
 
 /// Reads the parts of a running pool.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub(crate) struct Status {
     pub(crate) link: Arc<LinkMetrics>,
     /// Whether the listener for the mint serves.
     pub(crate) link_up: Arc<AtomicBool>,
+    pub(crate) templates: Templates,
     /// The unit of the quotes, as wallets know it.
     pub(crate) unit: String,
 }
@@ -45,6 +48,7 @@ impl PoolSource for Status {
                 without_key: Some(shares.without_key),
             },
             quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
+            template: Some(self.template()),
             ..PoolView::default()
         }
     }
@@ -82,6 +86,19 @@ impl PoolSource for Status {
                 "mint_link",
                 link.ok_or_else(|| "the listener for the mint is closed".to_owned()),
             )
+            .check("template", self.templates.status().current())
+    }
+}
+
+impl Status {
+    fn template(&self) -> TemplateView {
+        let status = self.templates.status();
+        TemplateView {
+            source: status.source.as_str().to_owned(),
+            connected: status.connected,
+            age: status.age,
+            blocks_submitted: status.solutions.submitted,
+        }
     }
 }
 
@@ -117,11 +134,12 @@ impl fmt::Debug for Status {
 
 impl Collector for Status {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (outbox, pump, shares, link) = (
+        let (outbox, pump, shares, link, templates) = (
             self.outbox.view(),
             self.pump.counts(),
             self.intake.counts(),
             self.link.read(),
+            self.templates.status(),
         );
         let counters = [
             (
@@ -163,6 +181,23 @@ impl Collector for Status {
                 "pool_shares_without_key",
                 "Accepted shares without a locking key, which earn nothing",
                 shares.without_key,
+            ),
+            ("pool_templates", "Templates that the source gave", templates.templates),
+            ("pool_tips", "Times that the chain moved on", templates.tips),
+            (
+                "pool_template_source_reconnects",
+                "Times that the source of templates came back",
+                templates.reconnects,
+            ),
+            (
+                "pool_blocks_refused",
+                "Blocks found too late, or not taken by the embedded chain",
+                templates.solutions.refused,
+            ),
+            (
+                "pool_blocks_lost",
+                "Blocks lost because the source of templates took none",
+                templates.solutions.lost,
             ),
             (
                 "link_connections",

@@ -1,0 +1,92 @@
+//! Where the blocks come from that are mined: one interface, three sources.
+//!
+//! ```text
+//! source ── NewTemplate, SetNewPrevHash ─▶ Board ── watch ─▶ Work ─▶ mining server
+//!        ◀──────── SubmitSolution ─────────────── bounded queue ◀──┘
+//! ```
+//!
+//! A source is the embedded chain, an SV2 template provider or Bitcoin Core; each speaks the Template Distribution
+//! Protocol (SV2 specification, section 7). The [`Board`] checks what it says and turns it into [`Work`]: always whole,
+//! always the newest. While a source is away its last work is served on.
+
+mod board;
+mod config;
+mod embedded;
+mod status;
+mod work;
+
+use std::sync::Arc;
+
+use template_distribution_sv2::{CoinbaseOutputConstraints, SubmitSolutionOwned};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use self::board::Board;
+pub use self::config::{EmbeddedSection, NetworkTarget, NetworkTargetError, Source, TemplatesSection};
+use self::embedded::Embedded;
+use self::status::Shared;
+pub use self::status::{SolutionCounts, TemplateStatus};
+pub use self::work::Work;
+
+/// Solutions on their way to the source, also while it is away. They are blocks: more than a few at once means that the
+/// network's difficulty is a toy's.
+const SOLUTIONS: usize = 64;
+
+/// What is to be mined, and where a block goes that was found. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    shared: Arc<Shared>,
+    solutions: mpsc::Sender<SubmitSolutionOwned>,
+}
+
+impl Templates {
+    /// The work of the moment, and the news of it; `None` before the first template. Only the newest is kept, so a reader
+    /// may find several steps done at once.
+    #[must_use]
+    pub fn work(&self) -> watch::Receiver<Option<Arc<Work>>> {
+        self.shared.work.subscribe()
+    }
+
+    /// Hands a block to the source; its `template_id` is that of the [`Work`]. Never waits. It is refused, counted and
+    /// logged, if 64 others wait already or if the chain has moved on before the source can take it.
+    pub fn submit(&self, solution: SubmitSolutionOwned) {
+        if let Err(refused) = self.solutions.try_send(solution) {
+            let template_id = match &refused {
+                mpsc::error::TrySendError::Full(solution) | mpsc::error::TrySendError::Closed(solution) => {
+                    solution.template_id
+                }
+            };
+            self.shared.lost_solution();
+            error!(
+                template_id,
+                "a block is lost: the source of templates takes no solution: {refused}"
+            );
+        }
+    }
+
+    /// How the source is doing.
+    #[must_use]
+    pub fn status(&self) -> TemplateStatus {
+        self.shared.status()
+    }
+}
+
+/// Starts the configured source; it runs until `stop`, and the task ends then. `constraints` says how much room the pool
+/// needs in the coinbase transaction; the embedded chain has room for any.
+///
+/// Returns at once. The embedded chain has work by then; from another process it comes later.
+pub fn start(
+    config: &TemplatesSection,
+    _constraints: CoinbaseOutputConstraints,
+    stop: CancellationToken,
+) -> (Templates, JoinHandle<()>) {
+    let shared = Arc::new(Shared::new(config.source));
+    let (solutions, inbox) = mpsc::channel(SOLUTIONS);
+    let board = Board::new(Arc::clone(&shared));
+    let task = match config.source {
+        Source::Embedded => tokio::spawn(Embedded::new(&config.embedded, board).run(inbox, stop)),
+    };
+    (Templates { shared, solutions }, task)
+}
