@@ -73,7 +73,7 @@ const WRITE_BOUNDARY: usize = 64 * 1024;
 /// # Errors
 /// [`HandshakeError`]; the stream is of no use any more.
 pub async fn initiate<S>(
-    mut stream: S,
+    stream: S,
     authority: AuthorityPublicKey,
     traffic: Arc<Traffic>,
 ) -> Result<Secured<S>, HandshakeError>
@@ -82,6 +82,24 @@ where
 {
     let initiator = Initiator::from_raw_k(authority.to_bytes())
         .map_err(|_| HandshakeError::Refused("no authority key".to_owned()))?;
+    dial(stream, initiator, traffic).await
+}
+
+/// As [`initiate`], but accepts whoever answers: encrypted, yet with anybody in between. For a peer on this machine only.
+///
+/// # Errors
+/// [`HandshakeError`]; the stream is of no use any more.
+pub async fn initiate_unpinned<S>(stream: S, traffic: Arc<Traffic>) -> Result<Secured<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    dial(stream, Initiator::new(None), traffic).await
+}
+
+async fn dial<S>(mut stream: S, initiator: Box<Initiator>, traffic: Arc<Traffic>) -> Result<Secured<S>, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (first, sent) = Handshake::initiator(initiator).step_0().map_err(refused)?;
     stream.write_all(first.payload()).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;

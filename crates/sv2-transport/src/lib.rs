@@ -18,7 +18,7 @@ mod traffic;
 pub use backoff::Backoff;
 pub use codec::{CodecError, FrameDecoder, FrameEncoder, FrameReader, FrameWriter};
 pub use frame::{Frame, HEADER, MAX_FRAME, MAX_PAYLOAD};
-pub use handshake::{HandshakeError, Secured, Transcript, initiate, respond};
+pub use handshake::{HandshakeError, Secured, Transcript, initiate, initiate_unpinned, respond};
 pub use keys::{AuthorityKeypair, AuthorityPublicKey, KeyError};
 pub use net::{Connector, Tcp, tune};
 pub use traffic::{Traffic, TrafficCounters};

@@ -267,6 +267,8 @@ mod tests {
             "[mint_link]",
             "[templates]",
             "[templates.embedded]",
+            "[templates.sv2_tp]",
+            "[templates.bitcoin_core]",
             "[quotes]",
             "[outbox]",
             "[dashboard]",
@@ -323,6 +325,26 @@ mod tests {
                 "0",
                 "expected 100 to 86400000",
             ),
+            ("templates.sv2_tp", "step_timeout_ms", "99", "expected 100 to 60000"),
+            (
+                "templates.sv2_tp",
+                "silence_timeout_ms",
+                "999",
+                "expected 1000 to 86400000",
+            ),
+            ("templates.bitcoin_core", "version", "29", "expected 30 to 31"),
+            (
+                "templates.bitcoin_core",
+                "fee_threshold_sat",
+                "100000001",
+                "expected 0 to 100000000",
+            ),
+            (
+                "templates.bitcoin_core",
+                "min_interval_ms",
+                "999",
+                "expected 1000 to 60000",
+            ),
             ("quotes", "minimum_difficulty", "256", "expected 0 to 255"),
             ("quotes", "unit", "\"SAT\"", "expected \"HASH\""),
             ("outbox", "max_waiting", "0", "expected 1 to 100000000"),
@@ -337,6 +359,65 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_template_provider_elsewhere_must_be_known_by_its_key() {
+        let dialling = |address: &str, rest: &str| {
+            load(&format!(
+                "[templates]\nsource = \"sv2-tp\"\n[templates.sv2_tp]\naddress = \"{address}\"\n{rest}"
+            ))
+        };
+        for here in ["127.0.0.1:8442", "[::1]:8442", "localhost:8442"] {
+            dialling(here, "").unwrap();
+        }
+        for elsewhere in ["10.0.0.7:8442", "node.example:8442", "127.0.0.1.example:8442"] {
+            let refusal = dialling(elsewhere, "").unwrap_err().to_string();
+            let begin = format!("templates.sv2_tp.address = \"{elsewhere}\": set templates.sv2_tp.authority_key");
+            assert!(refusal.starts_with(&begin), "{refusal}");
+            let key = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
+            dialling(elsewhere, &format!("authority_key = \"{key}\"")).unwrap();
+        }
+        for no_address in ["node", ":8442", "127.0.0.1:", "127.0.0.1:70000"] {
+            let refusal = dialling(no_address, "").unwrap_err().to_string();
+            assert!(refusal.ends_with("expected host:port"), "{refusal}");
+        }
+        // Not dialled, not judged.
+        load("[templates.sv2_tp]\naddress = \"node.example:8442\"").unwrap();
+    }
+
+    #[test]
+    fn the_embedded_chains_target_must_be_one() {
+        let with = |bits: &str| load(&format!("[templates.embedded]\nn_bits = {bits}"));
+        for bits in ["0x207FFFFF", "0x1D00FFFF", "0x1B00FFFF", "0x01010000"] {
+            with(bits).unwrap();
+        }
+        // Zero, negative, above the easiest, not in the shortest form.
+        for bits in [
+            "0",
+            "0x1D80FFFF",
+            "0x2100FFFF",
+            "0xFF123456",
+            "0x1D000000",
+            "0x1E0000FF",
+        ] {
+            let refusal = with(bits).unwrap_err().to_string();
+            assert!(
+                refusal.contains("expected a target in compact form"),
+                "{bits}: {refusal}"
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "bitcoin-core"))]
+    fn a_pool_without_bitcoin_core_says_how_to_get_it() {
+        let refusal = complaint("[templates]\nsource = \"bitcoin-core\"");
+        assert!(
+            refusal.starts_with("templates.source = \"bitcoin-core\": this pool is built without it")
+                && refusal.contains("--features bitcoin-core"),
+            "{refusal}"
+        );
     }
 
     #[test]

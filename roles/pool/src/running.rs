@@ -25,7 +25,7 @@ use crate::intake::ShareIntake;
 use crate::outbox::{OpenError, Outbox};
 use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
 use crate::status::Status;
-use crate::templates::{self, Templates};
+use crate::templates::{self, TemplateError, Templates};
 
 /// The outbox's file in the data directory.
 const OUTBOX: &str = "outbox.sqlite";
@@ -55,6 +55,9 @@ pub enum StartError {
     /// No authority key.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// No source of templates.
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
     /// The outbox's file can't serve.
     #[error("{}: {source}", file.display())]
     Outbox {
@@ -177,7 +180,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let cache = SnapshotCache::new();
     let pump = PumpStats::default();
     let stop = stop.child_token();
-    let (templates, templates_task) = templates::start(&config.templates, PAYOUT, stop.clone());
+    let (templates, templates_task) = templates::start(&config.templates, PAYOUT, stop.clone())?;
     let parts = Parts {
         _lock: lock,
         outbox: outbox.clone(),

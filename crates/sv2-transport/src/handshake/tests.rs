@@ -38,6 +38,17 @@ async fn a_pool_with_another_authority_key_is_not_accepted() {
 }
 
 #[tokio::test]
+async fn without_a_pin_whoever_answers_is_accepted() {
+    let (dialling, listening) = duplex(1024);
+    let authority = AuthorityKeypair::generate();
+    let (dialling, listening) = tokio::join!(
+        initiate_unpinned(dialling, Arc::default()),
+        respond(listening, &authority, DAY, Arc::default())
+    );
+    assert_eq!(dialling.unwrap().transcript, listening.unwrap().transcript);
+}
+
+#[tokio::test]
 async fn validity_beyond_the_wires_bound_is_cut_to_it() {
     let (mint, pool) = duplex(1024);
     let authority = AuthorityKeypair::generate();

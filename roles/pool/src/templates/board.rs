@@ -94,6 +94,11 @@ impl Board {
         self.shared.connected();
     }
 
+    /// Whether the source has told its tip since it [`connected`](Self::connected): what is stale can be told then.
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     /// Takes a NewTemplate.
     pub(super) fn template(&mut self, template: NewTemplateOwned) -> Result<(), Violation> {
         check(&template)?;

@@ -1,11 +1,14 @@
 //! `[templates]` in `config/pool.toml`.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::{CompactTarget, Target};
 use serde::Deserialize;
 use service::{ConfigError, in_range};
+use sv2_transport::AuthorityPublicKey;
 
 /// `[templates]`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -15,6 +18,10 @@ pub struct TemplatesSection {
     pub source: Source,
     /// The embedded chain.
     pub embedded: EmbeddedSection,
+    /// An SV2 template provider.
+    pub sv2_tp: Sv2TpSection,
+    /// Bitcoin Core.
+    pub bitcoin_core: BitcoinCoreSection,
 }
 
 /// Where templates come from.
@@ -24,6 +31,10 @@ pub enum Source {
     /// A synthetic chain within the pool: needs no node, and earns no bitcoin.
     #[default]
     Embedded,
+    /// An SV2 template provider, such as `sv2-tp` beside a Bitcoin Core.
+    Sv2Tp,
+    /// Bitcoin Core's own mining interface, over its socket. Only in a pool built with the feature `bitcoin-core`.
+    BitcoinCore,
 }
 
 impl Source {
@@ -32,6 +43,8 @@ impl Source {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Sv2Tp => "sv2-tp",
+            Self::BitcoinCore => "bitcoin-core",
         }
     }
 }
@@ -62,6 +75,59 @@ impl Default for EmbeddedSection {
             block_interval: Duration::from_secs(30),
             template_interval: Duration::from_secs(10),
             n_bits: NetworkTarget(0x1b00_ffff),
+        }
+    }
+}
+
+/// `[templates.sv2_tp]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sv2TpSection {
+    /// `host:port`. The name is looked up at every dial.
+    pub address: String,
+    /// The key that the provider must hold. Only a provider on this machine may do without.
+    pub authority_key: Option<AuthorityPublicKey>,
+    /// Deadline of each step of a connection's setup, and of sending a block. 100 ms to 60 s.
+    #[serde(rename = "step_timeout_ms", with = "service::duration::millis")]
+    pub step_timeout: Duration,
+    /// How long the provider may say nothing, before it is dialled again. 1 s to 1 day.
+    #[serde(rename = "silence_timeout_ms", with = "service::duration::millis")]
+    pub silence_timeout: Duration,
+}
+
+impl Default for Sv2TpSection {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8442".to_owned(),
+            authority_key: None,
+            step_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// `[templates.bitcoin_core]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BitcoinCoreSection {
+    /// The socket of Bitcoin Core's mining interface (`bitcoin-node -ipcbind=unix`).
+    pub socket: PathBuf,
+    /// Bitcoin Core's major version, which decides on the interface's schema. 30 or 31.
+    pub version: u8,
+    /// How much more a template must pay to be told for the same tip, in satoshis. 0 to 100,000,000.
+    pub fee_threshold_sat: u64,
+    /// The smallest time between two templates for the same tip. 1 s to 60 s, in whole seconds.
+    #[serde(rename = "min_interval_ms", with = "service::duration::millis")]
+    pub min_interval: Duration,
+}
+
+impl Default for BitcoinCoreSection {
+    fn default() -> Self {
+        Self {
+            socket: "node.sock".into(),
+            version: 31,
+            fee_threshold_sat: 1000,
+            min_interval: Duration::from_secs(5),
         }
     }
 }
@@ -119,14 +185,61 @@ impl TemplatesSection {
     /// # Errors
     /// The first key whose value is not allowed, with what is.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let embedded = &self.embedded;
-        for (key, value) in [
-            ("templates.embedded.block_interval_ms", embedded.block_interval),
-            ("templates.embedded.template_interval_ms", embedded.template_interval),
+        let (embedded, provider, core) = (&self.embedded, &self.sv2_tp, &self.bitcoin_core);
+        for (key, value, allowed) in [
+            ("embedded.block_interval_ms", embedded.block_interval, 100..=DAY),
+            ("embedded.template_interval_ms", embedded.template_interval, 100..=DAY),
+            ("sv2_tp.step_timeout_ms", provider.step_timeout, 100..=60_000),
+            ("sv2_tp.silence_timeout_ms", provider.silence_timeout, 1000..=DAY),
+            ("bitcoin_core.min_interval_ms", core.min_interval, 1000..=60_000),
         ] {
             let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-            in_range(key, &millis, 100..=86_400_000)?;
+            in_range(&format!("templates.{key}"), &millis, allowed)?;
         }
-        Ok(())
+        in_range("templates.bitcoin_core.version", &core.version, 30..=31)?;
+        in_range(
+            "templates.bitcoin_core.fee_threshold_sat",
+            &core.fee_threshold_sat,
+            0..=100_000_000,
+        )?;
+        match self.source {
+            Source::Embedded => Ok(()),
+            Source::Sv2Tp => provider.check(),
+            Source::BitcoinCore if cfg!(feature = "bitcoin-core") => Ok(()),
+            Source::BitcoinCore => Err(ConfigError::invalid(
+                "templates.source",
+                "\"bitcoin-core\"",
+                "this pool is built without it; expected \"embedded\" or \"sv2-tp\", or a pool from \
+                 `cargo build --release -p pool --features bitcoin-core`, which needs capnproto and libcapnp-dev",
+            )),
+        }
+    }
+}
+
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
+
+impl Sv2TpSection {
+    fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |allowed| {
+            let address = format_args!("{:?}", self.address);
+            Err(ConfigError::invalid("templates.sv2_tp.address", address, allowed))
+        };
+        let Some((host, port)) = self.address.rsplit_once(':') else {
+            return invalid("expected host:port");
+        };
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return invalid("expected host:port");
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        if here || self.authority_key.is_some() {
+            Ok(())
+        } else {
+            invalid(
+                "set templates.sv2_tp.authority_key to the provider's key too: without it anybody on the way could have \
+                 the miners work for him, so only a provider on this machine (127.0.0.1, ::1, localhost) may do without",
+            )
+        }
     }
 }

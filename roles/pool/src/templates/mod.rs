@@ -13,6 +13,7 @@ mod board;
 mod config;
 mod embedded;
 mod status;
+mod sv2_tp;
 mod work;
 
 use std::sync::Arc;
@@ -24,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::board::Board;
-pub use self::config::{EmbeddedSection, NetworkTarget, NetworkTargetError, Source, TemplatesSection};
+pub use self::config::{
+    BitcoinCoreSection, EmbeddedSection, NetworkTarget, NetworkTargetError, Source, Sv2TpSection, TemplatesSection,
+};
 use self::embedded::Embedded;
 use self::status::Shared;
 pub use self::status::{SolutionCounts, TemplateStatus};
@@ -33,6 +36,14 @@ pub use self::work::Work;
 /// Solutions on their way to the source, also while it is away. They are blocks: more than a few at once means that the
 /// network's difficulty is a toy's.
 const SOLUTIONS: usize = 64;
+
+/// Why a source can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// Bitcoin Core's interface, in a pool built without it. [`TemplatesSection::check`] says the same in more words.
+    #[error("templates.source = \"bitcoin-core\": this pool is built without the feature bitcoin-core")]
+    NotBuilt,
+}
 
 /// What is to be mined, and where a block goes that was found. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -77,16 +88,24 @@ impl Templates {
 /// needs in the coinbase transaction; the embedded chain has room for any.
 ///
 /// Returns at once. The embedded chain has work by then; from another process it comes later.
+///
+/// # Errors
+/// [`TemplateError`].
 pub fn start(
     config: &TemplatesSection,
-    _constraints: CoinbaseOutputConstraints,
+    constraints: CoinbaseOutputConstraints,
     stop: CancellationToken,
-) -> (Templates, JoinHandle<()>) {
+) -> Result<(Templates, JoinHandle<()>), TemplateError> {
     let shared = Arc::new(Shared::new(config.source));
     let (solutions, inbox) = mpsc::channel(SOLUTIONS);
     let board = Board::new(Arc::clone(&shared));
     let task = match config.source {
         Source::Embedded => tokio::spawn(Embedded::new(&config.embedded, board).run(inbox, stop)),
+        Source::Sv2Tp => {
+            let client = sv2_tp::Client::new(config.sv2_tp.clone(), constraints, board, inbox);
+            tokio::spawn(client.run(stop))
+        }
+        Source::BitcoinCore => return Err(TemplateError::NotBuilt),
     };
-    (Templates { shared, solutions }, task)
+    Ok((Templates { shared, solutions }, task))
 }

@@ -11,3 +11,4 @@
 mod mint;
 mod process;
 mod serving;
+mod templates;

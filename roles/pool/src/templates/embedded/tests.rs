@@ -33,7 +33,7 @@ fn started(n_bits: u32, stop: &CancellationToken) -> Templates {
         },
         ..TemplatesSection::default()
     };
-    start(&config, CONSTRAINTS, stop.clone()).0
+    start(&config, CONSTRAINTS, stop.clone()).unwrap().0
 }
 
 /// The next work for which `found` gives something.
