@@ -15,6 +15,7 @@ pub mod amount;
 mod authority;
 pub mod config;
 mod intake;
+pub mod notices;
 pub mod outbox;
 mod quotes;
 mod running;

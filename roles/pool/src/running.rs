@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::authority::{AuthorityError, authority};
 use crate::config::{MintLinkSection, PoolConfig};
 use crate::intake::ShareIntake;
+use crate::notices::Notices;
 use crate::outbox::{OpenError, Outbox};
 use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
 use crate::status::Status;
@@ -83,6 +84,7 @@ pub struct Running {
     dashboard: SocketAddr,
     authority: AuthorityPublicKey,
     outbox: Outbox,
+    notices: Notices,
     intake: ShareIntake,
     cache: SnapshotCache,
     templates: Templates,
@@ -120,6 +122,12 @@ impl Running {
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Where the quotes of a locking key are followed.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// What the mint has pushed.
@@ -177,6 +185,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         quotes.minimum_difficulty,
         quotes.default_locking_key.map(|key| key.to_bytes()),
     );
+    let notices = Notices::new(outbox.clone());
     let cache = SnapshotCache::new();
     let pump = PumpStats::default();
     let stop = stop.child_token();
@@ -214,6 +223,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         dashboard,
         authority,
         outbox,
+        notices,
         intake,
         cache,
         templates,

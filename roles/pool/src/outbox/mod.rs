@@ -25,20 +25,22 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 use stats_push::UnixMillis;
-use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
 
 use crate::amount::{HeaderHash, MAX_AMOUNT};
 
 pub use store::OpenError;
 use store::{Retention, Store};
 pub use types::{
-    AcceptedShare, AcknowledgedQuote, Answer, EnqueueError, OutboxConfig, Settlement, ShareId, ShareRecord,
-    StorageError, Tally, View, WaitingShare,
+    AcceptedShare, AcknowledgedQuote, Acknowledgements, Answer, EnqueueError, OutboxConfig, Settlement, ShareId,
+    ShareRecord, StorageError, Tally, View, WaitingShare,
 };
 use writer::{Command, Writer};
 
 /// Callers that may wait for a commit at the same time; more wait for their turn to wait.
 const MAX_CALLERS: usize = 8192;
+/// Commits that a listener to their acknowledgements may be behind; then it misses some.
+const NEWS_KEPT: usize = 256;
 
 /// Milliseconds since 1970; tests bring their own.
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -50,6 +52,8 @@ pub struct Outbox {
     callers: Arc<Semaphore>,
     reader: Arc<Mutex<Connection>>,
     view: watch::Receiver<Arc<View>>,
+    /// Weak, so that the listeners hear of the end.
+    news: broadcast::WeakSender<Arc<Acknowledgements>>,
 }
 
 impl fmt::Debug for Outbox {
@@ -76,18 +80,24 @@ impl Outbox {
     fn open_with_clock(path: &Path, config: &OutboxConfig, clock: Clock) -> Result<Self, OpenError> {
         let store = Store::open(path)?;
         let seen_version = store.data_version()?;
+        let tally = store.tally()?;
+        let told = tally.settled_seq;
         let (view_tx, view) = watch::channel(Arc::new(View {
-            tally: store.tally()?,
+            tally,
             healthy: true,
             ..View::default()
         }));
         let reader = query::open(path)?;
+        let (news, _) = broadcast::channel(NEWS_KEPT);
+        let weak_news = news.downgrade();
         let (commands, receiver) = std::sync::mpsc::channel();
         let writer = Writer {
             path: path.to_owned(),
             store: Some(store),
             commands: receiver,
             view: view_tx,
+            news,
+            told,
             max_waiting: config.max_waiting,
             retention: Retention {
                 age_ms: u64::from(config.keep_answered_days) * 86_400_000,
@@ -106,6 +116,7 @@ impl Outbox {
             callers: Arc::new(Semaphore::new(MAX_CALLERS)),
             reader: Arc::new(Mutex::new(reader)),
             view,
+            news: weak_news,
         })
     }
 
@@ -202,6 +213,16 @@ impl Outbox {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// What each commit from now on acknowledges, told after it. Bounded: who falls behind by more than 256 commits misses
+    /// the older ones, and reads them from the file. Ends with the outbox.
+    #[must_use]
+    pub fn acknowledgements(&self) -> broadcast::Receiver<Arc<Acknowledgements>> {
+        match self.news.upgrade() {
+            Some(news) => news.subscribe(),
+            None => broadcast::channel(1).1,
+        }
     }
 
     /// Commits what was handed in before and closes the file. Later calls end with [`EnqueueError::Closed`].

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::types::{AcceptedShare, Answer, Settlement, Tally};
+use super::types::{AcceptedShare, AcknowledgedQuote, Acknowledgements, Answer, Settlement, Tally};
 
 /// How long a writer waits for another process that holds the write lock, for one commit usually.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -123,7 +123,16 @@ impl Store {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let tally = read_tally(&tx)?;
-        Ok(Batch { tx, tally, now_ms })
+        Ok(Batch {
+            tx,
+            news: Acknowledgements {
+                after: tally.settled_seq,
+                upto: tally.settled_seq,
+                quotes: Vec::new(),
+            },
+            tally,
+            now_ms,
+        })
     }
 
     /// Changes whenever another connection has committed to the file.
@@ -161,6 +170,7 @@ impl Store {
 pub(super) struct Batch<'c> {
     tx: Transaction<'c>,
     tally: Tally,
+    news: Acknowledgements,
     now_ms: u64,
 }
 
@@ -200,25 +210,30 @@ impl Batch<'_> {
             Answer::Acknowledged { quote_id } => (1, quote_id.as_deref(), None, None),
             Answer::Refused { code, message } => (2, None, Some(*code), Some(message.as_str())),
         };
+        let cursor = self.tally.settled_seq + 1;
         let changed = self
             .tx
             .prepare_cached(
                 "UPDATE share SET state = ?2, settled_seq = ?3, settled_at_ms = ?4, quote_id = ?5, refusal_code = ?6,
-                 refusal_message = ?7 WHERE id = ?1 AND state = 0",
+                 refusal_message = ?7 WHERE id = ?1 AND state = 0 RETURNING amount, locking_key",
             )?
-            .execute(params![
-                settlement.id.0,
-                state,
-                self.tally.settled_seq + 1,
-                self.now_ms,
-                quote_id,
-                code,
-                message,
-            ])?;
-        if changed == 0 {
+            .query_row(
+                params![settlement.id.0, state, cursor, self.now_ms, quote_id, code, message],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((amount, locking_key)) = changed else {
             return Ok(false);
+        };
+        if let Some(quote_id) = quote_id {
+            self.news.quotes.push(AcknowledgedQuote {
+                cursor,
+                quote_id: quote_id.to_owned(),
+                amount,
+                locking_key,
+            });
         }
-        self.tally.settled_seq += 1;
+        self.tally.settled_seq = cursor;
         self.tally.kept += 1;
         self.tally.waiting = self.tally.waiting.saturating_sub(1);
         match &settlement.answer {
@@ -268,8 +283,9 @@ impl Batch<'_> {
     }
 
     /// Makes it durable: returns after the log is on the disk.
-    pub(super) fn commit(self) -> rusqlite::Result<Tally> {
-        let mut tally = self.tally;
+    pub(super) fn commit(self) -> rusqlite::Result<(Tally, Acknowledgements)> {
+        let (mut tally, mut news) = (self.tally, self.news);
+        news.upto = tally.settled_seq;
         tally.oldest_waiting_ms = oldest_waiting(&self.tx)?;
         self.tx
             .prepare_cached(
@@ -284,7 +300,7 @@ impl Batch<'_> {
                 tally.settled_seq,
             ])?;
         self.tx.commit()?;
-        Ok(tally)
+        Ok((tally, news))
     }
 }
 

@@ -93,6 +93,17 @@ pub struct AcknowledgedQuote {
     pub locking_key: [u8; 33],
 }
 
+/// The answers of one commit, as [`super::Outbox::acknowledgements`] tells them after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgements {
+    /// `tally.settled_seq` before the commit. More than the last `upto` means that something was missed.
+    pub after: u64,
+    /// `tally.settled_seq` after it.
+    pub upto: u64,
+    /// The quotes with an id among the answers between, in their order.
+    pub quotes: Vec<AcknowledgedQuote>,
+}
+
 /// What the outbox knows of one share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareRecord {

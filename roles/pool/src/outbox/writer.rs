@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::Clock;
 use super::store::{Added, OpenError, Retention, Store};
-use super::types::{AcceptedShare, EnqueueError, Settlement, StorageError, Tally, View};
+use super::types::{AcceptedShare, Acknowledgements, EnqueueError, Settlement, StorageError, Tally, View};
 
 /// How often the file is asked whether another process has written to it.
 const FILE_POLL: Duration = Duration::from_millis(50);
@@ -57,6 +57,9 @@ pub(super) struct Writer {
     pub(super) store: Option<Store>,
     pub(super) commands: Receiver<Command>,
     pub(super) view: watch::Sender<Arc<View>>,
+    pub(super) news: broadcast::Sender<Arc<Acknowledgements>>,
+    /// The `upto` that was told last.
+    pub(super) told: u64,
     pub(super) max_waiting: u64,
     pub(super) retention: Retention,
     pub(super) clock: Clock,
@@ -114,7 +117,13 @@ impl Writer {
         if version != seen {
             let tally = store.tally()?;
             self.seen_version = version;
+            let settled_seq = tally.settled_seq;
             self.publish(tally, 0);
+            self.tell(Acknowledgements {
+                after: settled_seq,
+                upto: settled_seq,
+                quotes: Vec::new(),
+            });
         }
         if prune {
             self.pruned_at = Instant::now();
@@ -122,8 +131,9 @@ impl Writer {
             if store.prunable(retention, now_ms)? {
                 let mut batch = store.begin(now_ms)?;
                 batch.prune(retention, PRUNE_ROWS)?;
-                let tally = batch.commit()?;
+                let (tally, news) = batch.commit()?;
                 self.publish(tally, 1);
+                self.tell(news);
             }
         }
         Ok(())
@@ -201,8 +211,9 @@ impl Writer {
             });
         }
         batch.prune(retention, PRUNE_ROWS)?;
-        let tally = batch.commit()?;
+        let (tally, news) = batch.commit()?;
         self.publish(tally, 1);
+        self.tell(news);
         Ok(outcomes)
     }
 
@@ -235,6 +246,16 @@ impl Writer {
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             self.logged_at = Some(Instant::now());
             error!(file = %self.path.display(), %error, "the outbox can't write; shares are refused until it can");
+        }
+    }
+
+    /// For whoever listens. What another process has acknowledged, or a commit that came back as an error, is not named:
+    /// listeners see that they have missed it.
+    fn tell(&mut self, news: Acknowledgements) {
+        if news.upto != self.told {
+            self.told = news.upto;
+            // An error means that nobody listens.
+            let _ = self.news.send(Arc::new(news));
         }
     }
 
