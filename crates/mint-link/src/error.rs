@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sv2_transport::{CodecError, HandshakeError};
+use sv2_transport::{AuthorityPublicKey, CodecError, HandshakeError};
 
-use crate::proof::ProofError;
+use crate::{MintPublicKey, proof::ProofError};
 
 /// A message that is not what its type says. It is counted and dropped; the session goes on (P10).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,9 +77,24 @@ pub enum LinkError {
     /// The Noise handshake failed for its form: the peer speaks something else, or to somebody else.
     #[error("Noise handshake failed: {0}")]
     Handshake(String),
-    /// The pool holds another authority key than the one pinned here.
-    #[error("the pool does not hold the pinned authority key")]
-    WrongAuthority,
+    /// The pool holds another authority key than this one, which is pinned here.
+    #[error(
+        "the pool does not hold the pinned authority key {0}: compare authority_key in [[pools]] with what \
+         `pool --print-authority-key` shows"
+    )]
+    WrongAuthority(AuthorityPublicKey),
+    /// The mint has seen the pool's authority key, which is this one, and gone without a word.
+    #[error(
+        "the peer closed the connection right after the handshake: a mint does so that has pinned another authority key \
+         than this pool's {0}"
+    )]
+    ClosedAfterHandshake(AuthorityPublicKey),
+    /// The pool has seen the proof of this mint, whose key this is, and closed without a word.
+    #[error(
+        "the pool closed the connection right after this mint's proof: the pool may not list this mint's key {0}; see \
+         mint_link.mint_public_keys in the pool's configuration"
+    )]
+    ClosedAfterProof(MintPublicKey),
     /// The peer closed the connection.
     #[error("the peer closed the connection during {}", .0.as_str())]
     ClosedDuring(Step),
@@ -99,14 +114,14 @@ pub enum LinkError {
     #[error("refused the setup: {0}")]
     SetupUnacceptable(&'static str),
     /// The peer can't prove to be a mint, and such mints are not allowed here.
-    #[error("the mint negotiates no proof, and allow_legacy_mint is off")]
+    #[error("the mint negotiates no proof, and mint_link.allow_legacy_mint is off")]
     LegacyRefused,
     /// The proof does not hold.
     #[error("the mint's proof fails: {0}")]
     BadProof(ProofError),
     /// The proof holds, for a key that is not listed, or no longer.
-    #[error("mint {0} is not on the list of mints")]
-    NotListed(crate::MintPublicKey),
+    #[error("the mint's key {0} is not in mint_link.mint_public_keys")]
+    NotListed(MintPublicKey),
     /// A newer ready session took over.
     #[error("a newer session of a mint took over")]
     Replaced,
@@ -118,26 +133,31 @@ pub enum LinkError {
     Stopped,
 }
 
-impl From<HandshakeError> for LinkError {
-    fn from(error: HandshakeError) -> Self {
+impl LinkError {
+    /// A handshake that failed, of a pool with this authority key or with one where it was expected.
+    pub(crate) fn handshake(error: HandshakeError, authority: AuthorityPublicKey) -> Self {
         match error {
             HandshakeError::Io(error) => Self::Codec(CodecError::Io(error)),
             HandshakeError::Closed => Self::ClosedDuring(Step::Handshake),
-            HandshakeError::WrongAuthority => Self::WrongAuthority,
+            HandshakeError::WrongAuthority => Self::WrongAuthority(authority),
             HandshakeError::Refused(why) => Self::Handshake(why),
         }
     }
-}
 
-impl LinkError {
+    /// Whether the connection of a session is simply gone, for whatever reason the peer or the network had.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Closed | Self::Codec(CodecError::Io(_)))
+    }
+
     /// The reason as a metric's label.
     pub fn reason(&self) -> FailureReason {
         match self {
             Self::Connect(_) => FailureReason::Connect,
             Self::Deadline { .. } => FailureReason::Deadline,
             Self::Handshake(_) => FailureReason::Handshake,
-            Self::WrongAuthority => FailureReason::WrongAuthority,
-            Self::ClosedDuring(_) => FailureReason::ClosedEarly,
+            Self::WrongAuthority(_) => FailureReason::WrongAuthority,
+            Self::ClosedDuring(_) | Self::ClosedAfterHandshake(_) => FailureReason::ClosedEarly,
+            Self::ClosedAfterProof(_) => FailureReason::ClosedAfterProof,
             Self::Closed => FailureReason::Closed,
             Self::Codec(CodecError::Io(_)) => FailureReason::Connection,
             Self::Codec(CodecError::TooLarge) => FailureReason::FrameTooLarge,
@@ -161,6 +181,7 @@ pub enum FailureReason {
     Handshake,
     WrongAuthority,
     ClosedEarly,
+    ClosedAfterProof,
     Closed,
     Connection,
     FrameTooLarge,
@@ -175,12 +196,13 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Connect,
         Self::Deadline,
         Self::Handshake,
         Self::WrongAuthority,
         Self::ClosedEarly,
+        Self::ClosedAfterProof,
         Self::Closed,
         Self::Connection,
         Self::FrameTooLarge,
@@ -193,6 +215,19 @@ impl FailureReason {
         Self::Stopped,
     ];
 
+    /// Whether it will go on until somebody changes a configuration.
+    pub(crate) const fn needs_somebody(self) -> bool {
+        matches!(
+            self,
+            Self::WrongAuthority
+                | Self::ClosedAfterProof
+                | Self::Setup
+                | Self::LegacyRefused
+                | Self::BadProof
+                | Self::NotListed
+        )
+    }
+
     /// The label in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -201,6 +236,7 @@ impl FailureReason {
             Self::Handshake => "handshake",
             Self::WrongAuthority => "wrong_authority",
             Self::ClosedEarly => "closed_early",
+            Self::ClosedAfterProof => "closed_after_proof",
             Self::Closed => "closed",
             Self::Connection => "connection",
             Self::FrameTooLarge => "frame_too_large",

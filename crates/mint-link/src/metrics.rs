@@ -1,6 +1,7 @@
 //! Counters of one end of the link, for metrics: written with relaxed atomics by its sessions, read by whoever shows them.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -27,7 +28,8 @@ pub struct LinkMetrics {
     unanswered: AtomicU64,
     ended: [AtomicU64; FailureReason::ALL.len()],
     dropped_log: LogLimiter,
-    failed_log: LogLimiter,
+    full_log: LogLimiter,
+    ended_log: [LogLimiter; FailureReason::ALL.len()],
 }
 
 /// The counters at one moment. They only grow.
@@ -92,8 +94,12 @@ impl LinkMetrics {
         self.connections.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn full(&self) {
-        self.refused_full.fetch_add(1, Relaxed);
+    /// Counts a peer that is turned away for want of a place, and logs it unless one was logged within the last minute.
+    pub(crate) fn full(&self, peer: SocketAddr) {
+        let count = self.refused_full.fetch_add(1, Relaxed) + 1;
+        if self.full_log.allows() {
+            tracing::warn!(%peer, count, "turned away: all places for connections of mints are taken");
+        }
     }
 
     pub(crate) fn ready(&self) {
@@ -110,9 +116,10 @@ impl LinkMetrics {
         }
     }
 
-    /// Whether a connection that failed may be logged: one a minute.
-    pub(crate) fn may_log(&self) -> bool {
-        self.failed_log.allows()
+    /// Whether an end for this reason may be logged: one a minute of each, so that a frequent one hides no other.
+    pub(crate) fn may_log(&self, reason: FailureReason) -> bool {
+        let mut limiters = FailureReason::ALL.iter().zip(&self.ended_log);
+        limiters.any(|(r, limiter)| *r == reason && limiter.allows())
     }
 
     /// Counts a message that is dropped, and logs it unless one was logged within the last minute (P10).
@@ -176,6 +183,17 @@ mod tests {
             (counters.malformed_stats, counters.malformed_quotes, counters.unexpected),
             (2, 1, 1)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_is_logged_whatever_else_fails_and_no_reason_more_than_once_a_minute() {
+        let metrics = LinkMetrics::default();
+        for reason in FailureReason::ALL {
+            assert!(metrics.may_log(reason), "{}", reason.as_str());
+            assert!(!metrics.may_log(reason), "{}", reason.as_str());
+        }
+        tokio::time::advance(LogLimiter::EVERY).await;
+        assert!(metrics.may_log(FailureReason::NotListed));
     }
 
     #[test]

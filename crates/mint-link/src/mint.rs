@@ -4,6 +4,7 @@
 //! touches the link to another.
 
 mod negotiation;
+mod outage;
 mod quotes;
 mod session;
 mod status;
@@ -15,7 +16,7 @@ use stats_push::{PushConfig, RunId, Totals};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,11 @@ pub use self::{
     quotes::{AnswerHandle, QuoteCall},
     status::{LinkState, LinkStatus},
 };
-use self::{session::Ended, status::StatusCell};
+use self::{
+    outage::{Outage, SETTLED, Tell},
+    session::Ended,
+    status::StatusCell,
+};
 use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionIds,
@@ -183,10 +188,19 @@ impl MintLink {
         stop: &CancellationToken,
     ) {
         let mut backoff = Backoff::new();
+        let mut outage = Outage::default();
         let mut ask = true;
         while !stop.is_cancelled() {
             status.dialling();
-            let ended = self.attempt(connector, target, ask, status, stop).await;
+            let settled = async {
+                status.works_for(SETTLED).await;
+                tracing::info!(pool = %target.address, "the link works");
+                std::future::pending().await
+            };
+            let ended = tokio::select! {
+                ended = self.attempt(connector, target, ask, status, stop) => ended,
+                ended = settled => ended,
+            };
             self.metrics.ended(ended.error.reason());
             if matches!(ended.error, LinkError::Stopped) {
                 break;
@@ -196,7 +210,8 @@ impl MintLink {
             ask = !ended.over_the_question;
             status.failed(&ended.error);
             let wait = backoff.after(ended.worked);
-            tracing::info!(pool = %target.address, worked = ?ended.worked, ?wait, "link ended: {}", ended.error);
+            let tell = outage.failed(ended.error.reason(), ended.worked, Instant::now());
+            log_failure(&target.address, &ended, wait, tell);
             status.waiting(wait);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -227,6 +242,19 @@ impl MintLink {
             }
             Err(error) => Ended::early(error),
         }
+    }
+}
+
+fn log_failure(pool: &str, ended: &Ended, wait: Duration, tell: Tell) {
+    let (error, worked) = (&ended.error, ended.worked);
+    match tell {
+        Tell::New => tracing::info!(pool, ?worked, ?wait, "no link: {error}"),
+        Tell::Wrong => tracing::warn!(pool, ?worked, ?wait, "no link: {error}"),
+        Tell::Still { failures, lasts } => {
+            let lasts = lasts.as_secs();
+            tracing::warn!(pool, failures, "no link for {lasts} s; the last failure: {error}");
+        }
+        Tell::Again => tracing::debug!(pool, ?worked, ?wait, "no link: {error}"),
     }
 }
 

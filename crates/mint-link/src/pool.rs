@@ -149,10 +149,7 @@ impl PoolLink {
                 }
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                self.metrics.full();
-                if self.metrics.may_log() {
-                    tracing::warn!(%address, "turned away: all places for connections of mints are taken");
-                }
+                self.metrics.full(address);
                 continue;
             };
             if let Err(error) = sv2_transport::tune(&stream) {
@@ -182,7 +179,9 @@ impl PoolLink {
                 tracing::info!(%address, "the session of a mint ended: {ended}");
             }
             // Anybody can connect: what fails early must not fill the log.
-            _ if self.metrics.may_log() => tracing::warn!(%address, "the connection of a mint failed: {ended}"),
+            reason if self.metrics.may_log(reason) => {
+                tracing::warn!(%address, "the connection of a mint failed: {ended}")
+            }
             _ => tracing::debug!(%address, "the connection of a mint failed: {ended}"),
         }
         ended

@@ -34,10 +34,7 @@ impl Pair {
         let mint_key = pair.key_of("mint", "--print-public-key").await;
         pair.write_pool(&mint_key);
         let authority = pair.key_of("pool", "--print-authority-key").await;
-        pair.write_mint(&format!(
-            "[[pools]]\naddress = \"{}\"\nauthority_key = \"{authority}\"\n",
-            pair.mint_link
-        ));
+        pair.pin(&authority);
         pair
     }
 
@@ -121,7 +118,16 @@ impl Pair {
         std::fs::write(self.path("mint.toml"), text).unwrap();
     }
 
-    fn write_pool(&self, mint_key: &str) {
+    /// Writes the mint's configuration: its one pool holds this authority key.
+    pub(crate) fn pin(&self, authority: &str) {
+        self.write_mint(&format!(
+            "[[pools]]\naddress = \"{}\"\nauthority_key = \"{authority}\"\n",
+            self.mint_link
+        ));
+    }
+
+    /// Writes the pool's configuration: its one mint holds this key.
+    pub(crate) fn write_pool(&self, mint_key: &str) {
         let text = format!(
             "data_dir = {:?}\n[mint_link]\nlisten = \"{}\"\nmint_public_keys = [\"{mint_key}\"]\n\
              [dashboard]\nlisten = \"{}\"\n",
@@ -132,7 +138,7 @@ impl Pair {
         std::fs::write(self.path("pool.toml"), text).unwrap();
     }
 
-    async fn key_of(&self, role: &str, flag: &str) -> String {
+    pub(crate) async fn key_of(&self, role: &str, flag: &str) -> String {
         let mut process = Process::start(role, &["--config", &self.config(role), flag]);
         let status = process.ended().await;
         assert!(status.success(), "{role} {flag}: {status}");

@@ -127,6 +127,53 @@ async fn a_log_that_nobody_reads_keeps_no_stop_from_being_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_other_end_does_not_expect_is_named_in_both_logs() {
+    let mut pair = Pair::configure().await;
+    let mint_key = pair.key_of("mint", "--print-public-key").await;
+    let authority = pair.key_of("pool", "--print-authority-key").await;
+
+    // Something else goes wrong first; it must not hide what comes.
+    pair.write_pool(OTHER_MINT);
+    pair.start_pool();
+    eventually("garbage is sent", PATIENCE, async || {
+        let mut garbage = TcpStream::connect(&pair.mint_link).await.ok()?;
+        garbage.write_all(&[0x5a; 4096]).await.ok()
+    })
+    .await;
+    says(&mut pair.pool, &["the connection of a mint failed"]).await;
+    pair.start_mint();
+    says(
+        &mut pair.pool,
+        &["WARN", &mint_key, "is not in mint_link.mint_public_keys"],
+    )
+    .await;
+    says(
+        &mut pair.mint,
+        &["WARN", &mint_key, "mint_link.mint_public_keys", "right after"],
+    )
+    .await;
+    pair.kill_mint().await;
+
+    pair.pin(OTHER_AUTHORITY);
+    pair.start_mint();
+    says(&mut pair.pool, &["WARN", &authority, "pinned another authority key"]).await;
+    says(&mut pair.mint, &["WARN", OTHER_AUTHORITY, "authority_key in [[pools]]"]).await;
+}
+
+/// Waits for a line that holds all of these.
+async fn says(process: &mut Option<Process>, parts: &[&str]) {
+    let all = |line: &String| parts.iter().all(|part| line.contains(part));
+    let process = process.as_mut().unwrap();
+    process
+        .hears(&format!("{parts:?}"), |lines| lines.iter().any(all).then_some(()))
+        .await;
+}
+
+/// Keys that belong to nobody here: the generator of secp256k1, and an authority key.
+const OTHER_MINT: &str = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+const OTHER_AUTHORITY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

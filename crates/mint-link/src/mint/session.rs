@@ -56,6 +56,9 @@ impl Ended {
 /// What the reader waits for at most while the writer takes its orders: it never sends this many.
 const CONTROL_PLACES: usize = 8;
 
+/// A pool that closes this soon after the mint's proof, and has said nothing since, most likely refused it.
+const VERDICT: Duration = Duration::from_secs(5);
+
 /// Runs a session over `stream` from the handshake to its end. `ask` says whether to negotiate extensions.
 pub(crate) async fn run<S>(
     link: &MintLink,
@@ -84,13 +87,12 @@ where
     status.connected(peer, negotiation.state());
     let (error, negotiated) = work(link, target, secured, negotiation, request, status, stop).await;
     let worked = started.elapsed();
-    let gone = matches!(error, LinkError::Closed | LinkError::Codec(CodecError::Io(_)));
     let in_vain = !matches!(
         negotiated,
         Negotiated::On(_) | Negotiated::Legacy(LegacyReason::NotAsked)
     );
     Ended {
-        over_the_question: gone && in_vain && worked < Backoff::STABLE,
+        over_the_question: error.is_gone() && in_vain && worked < Backoff::STABLE,
         error,
         worked: Some(worked),
     }
@@ -103,7 +105,9 @@ where
 {
     let timers = &link.timers;
     let handshake = initiate(stream, target.authority, Arc::clone(&link.metrics.traffic));
-    let mut secured = within(Step::Handshake, timers.handshake, handshake).await??;
+    let mut secured = within(Step::Handshake, timers.handshake, handshake)
+        .await?
+        .map_err(|error| LinkError::handshake(error, target.authority))?;
     let exchange = async {
         let request = setup::setup_connection(&link.device, &target.address)
             .map_err(|error| LinkError::SetupRefused(error.to_string()))?;
@@ -157,6 +161,7 @@ where
         calls: Some(calls),
         control,
         publisher: None,
+        proof_sent: None,
         pool: Arc::clone(&target.address),
         status,
     };
@@ -180,6 +185,10 @@ where
             error = &mut reading => error,
         }
     };
+    let error = match reader.proof_unanswered() {
+        true if error.is_gone() => LinkError::ClosedAfterProof(link.key.public()),
+        _ => error,
+    };
     (error, reader.negotiation.state())
 }
 
@@ -195,6 +204,8 @@ struct Reader<'a, S> {
     calls: Option<mpsc::Sender<QuoteAnswer>>,
     control: mpsc::Sender<Control>,
     publisher: Option<PublisherHandle>,
+    /// When the mint proved itself, until the pool says anything.
+    proof_sent: Option<Instant>,
     pool: Arc<str>,
     status: &'a StatusCell,
 }
@@ -231,7 +242,13 @@ where
         }
     }
 
+    /// Whether the pool has been silent since it got the proof, a short while ago.
+    fn proof_unanswered(&self) -> bool {
+        self.proof_sent.is_some_and(|sent| sent.elapsed() < VERDICT)
+    }
+
     async fn take(&mut self, frame: Frame, stop: &CancellationToken) -> Result<(), LinkError> {
+        self.proof_sent = None;
         match Kind::of(&frame, self.side.extensions) {
             Kind::QuoteRequest => match MintQuoteRequest::decode(frame.payload) {
                 Ok(request) => return self.call(request, stop).await,
@@ -299,6 +316,7 @@ where
         let publisher = extensions
             .stats
             .then(|| Publisher::new(self.link.totals.clone(), self.link.run_id, self.link.push));
+        self.proof_sent = proof.as_ref().map(|_| Instant::now());
         self.publisher = publisher.as_ref().map(|(_, handle)| handle.clone());
         self.order(Control::TurnOn {
             extensions,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use stats_push::UnixMillis;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::negotiation::Negotiated;
 use crate::error::LinkError;
@@ -70,6 +70,15 @@ impl StatusCell {
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<LinkStatus> {
         self.0.subscribe()
+    }
+
+    /// Waits until a session has worked for this long.
+    pub(crate) async fn works_for(&self, time: Duration) {
+        let mut status = self.0.subscribe();
+        // The sender is this cell: it does not go away while it is waited on.
+        if status.wait_for(LinkStatus::is_connected).await.is_ok() {
+            sleep(time).await;
+        }
     }
 
     pub(crate) fn dialling(&self) {

@@ -360,9 +360,34 @@ async fn a_pool_that_is_silent_in_the_handshake_or_holds_another_key_is_left() {
     assert!((10 * SECOND..11 * SECOND).contains(&(again - dialled)));
     RawPeer::as_pool(stream, &AuthorityKeypair::generate()).await;
     mint.dials.recv().await.unwrap();
+    let said = mint.status.borrow().last_error.clone().unwrap();
+    assert!(said.contains(&mint.authority.public().to_string()), "{said}");
     let counters = mint.metrics.read();
     assert_eq!(counters.ended(FailureReason::WrongAuthority), 1);
     assert_eq!(counters.ended(FailureReason::Deadline), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_closes_right_after_the_proof_is_said_not_to_list_the_key() {
+    let mut mint = Fixture::start();
+    drop(mint.on().await);
+    let mut pool = mint.on().await;
+    let said = mint.status.borrow().last_error.clone().unwrap();
+    for part in [&*mint.key.public().to_string(), "mint_public_keys"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // One that asked for a quote has let the mint in, and one that closes later has another reason.
+    mint.quote_is_served(&mut pool).await;
+    drop(pool);
+    let pool = mint.on().await;
+    tokio::time::advance(6 * SECOND).await;
+    drop(pool);
+    mint.on().await;
+    let counters = mint.metrics.read();
+    assert_eq!(counters.ended(FailureReason::ClosedAfterProof), 1);
+    // Closed, or closed while something was being written.
+    let gone = counters.ended(FailureReason::Closed) + counters.ended(FailureReason::Connection);
+    assert_eq!(gone, 2);
 }
 
 #[tokio::test(start_paused = true)]

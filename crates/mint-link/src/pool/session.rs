@@ -58,7 +58,10 @@ where
         config.cert_validity,
         Arc::clone(&link.metrics.traffic),
     );
-    let mut secured = within(Step::Handshake, config.timers.handshake, handshake).await??;
+    let authority = config.authority.public();
+    let mut secured = within(Step::Handshake, config.timers.handshake, handshake)
+        .await?
+        .map_err(|error| LinkError::handshake(error, authority))?;
     let device = within(Step::Setup, config.timers.setup, set_up(link, &mut secured, &peer)).await??;
     let gate = Gate::new(config.extensions, secured.transcript, &config.timers, Instant::now());
     let mut waiting = Waiting {
@@ -78,12 +81,10 @@ async fn set_up<S>(link: &PoolLink, secured: &mut Secured<S>, peer: &str) -> Res
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut gone = LinkError::ClosedAfterHandshake(link.config.authority.public());
     loop {
-        let frame = secured
-            .reader
-            .next()
-            .await
-            .ok_or(LinkError::ClosedDuring(Step::Setup))??;
+        let frame = secured.reader.next().await.ok_or(gone)??;
+        gone = LinkError::ClosedDuring(Step::Setup);
         if Kind::of(&frame, &link.config.extensions) != Kind::SetupConnection {
             link.metrics
                 .dropped(Dropped::Unexpected, peer, &format_args!("{frame:?}"));

@@ -267,12 +267,15 @@ async fn a_proof_of_another_key_a_false_one_or_a_replayed_one_ends_the_session_a
     let key = MintKey::generate();
     let mut pool = Fixture::new(only(key.public()));
     let mut unlisted = pool.granted(&ALL).await;
-    unlisted.prove(&MintKey::generate()).await;
+    let stranger = MintKey::generate();
+    unlisted.prove(&stranger).await;
     let (error, after) = unlisted.ended().await;
     assert!(
-        matches!(error, LinkError::NotListed(_)) && after.is_zero(),
+        matches!(error, LinkError::NotListed(key) if key == stranger.public()) && after.is_zero(),
         "{error} after {after:?}"
     );
+    let named = format!("{} is not in mint_link.mint_public_keys", stranger.public());
+    assert!(error.to_string().contains(&named), "{error}");
 
     let mut first = pool.granted(&ALL).await;
     let replayed = MintProof::new(&key, &first.mint.transcript).to_frame(&ExtensionIds::default());
@@ -283,6 +286,20 @@ async fn a_proof_of_another_key_a_false_one_or_a_replayed_one_ends_the_session_a
     assert!(matches!(second.ended().await.0, LinkError::BadProof(_)));
     assert!(pool.nothing_shows());
     assert_eq!(pool.link.metrics.read().ended(FailureReason::BadProof), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mint_that_leaves_once_it_has_seen_the_pools_key_is_said_to_have_pinned_another() {
+    let pool = Fixture::new(Admission::default());
+    let Dialled { mint, ended } = pool.shake_hands(1 << 20).await;
+    drop(mint);
+    let error = ended.await.unwrap();
+    let key = pool.link.config.authority.public();
+    assert!(
+        matches!(error, LinkError::ClosedAfterHandshake(named) if named == key),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&key.to_string()), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
