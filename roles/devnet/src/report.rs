@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(3);
 /// What a devnet has done so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// Shares that the pool accepted.
+    /// Shares that the pool accepted since the start; what follows counts since the data directory was made.
     pub shares: u64,
     /// Quotes that the mint made for them.
     pub quotes: u64,
@@ -51,7 +51,7 @@ impl fmt::Display for Figures {
         let known = |figure: Option<u64>| figure.map_or_else(|| "–".to_owned(), |figure| figure.to_string());
         write!(
             f,
-            "shares {}, quotes {}, redeemed {}, ehash issued {} ({}",
+            "shares {} in this run; in all: quotes {}, redeemed {}, ehash issued {} ({}",
             self.shares,
             self.quotes,
             known(self.redeemed),
