@@ -2,7 +2,9 @@
 
 use axum::{
     Json,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -32,6 +34,19 @@ pub(crate) async fn secure(mut response: Response) -> Response {
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache"));
     response
+}
+
+/// Refuses a request that does not name exactly one host, as HTTP/1.1 must (RFC 9112, section 3.2).
+pub(crate) async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11) {
+        return next.run(request).await;
+    }
+    refuse(
+        request.uri(),
+        StatusCode::BAD_REQUEST,
+        "HTTP/1.1 needs exactly one Host header",
+    )
 }
 
 /// An error of the JSON paths: `{"error":"one clear line"}`.

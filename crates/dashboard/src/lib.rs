@@ -15,6 +15,7 @@
 //! What is not known is `null` in JSON and `–` on a page with the reason beside it, never 0.
 
 mod assets;
+mod exposition;
 mod format;
 mod http;
 mod metrics;

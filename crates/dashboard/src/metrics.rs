@@ -19,9 +19,6 @@ use crate::source::{PoolSource, PoolView, TemplateView};
 /// How many units have series of their own: the newest ones.
 const MAX_UNITS: usize = 16;
 
-/// What the paths of this crate answer with.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// A registry whose metrics are named `ehash_…`: a role registers its own in it and hands it to the router.
 pub fn registry() -> Registry {
     Registry::with_prefix("ehash")

@@ -18,8 +18,9 @@ use tokio::time;
 
 use crate::{
     assets,
+    exposition::Exposition,
     http::{self, ApiError},
-    metrics::{self, MintCollector, PoolCollector},
+    metrics::{MintCollector, PoolCollector},
     pages::{self, Host},
     server::Serving,
     source::{LockingKey, MintSource, PoolSource, QuoteQuery, Readiness, millis},
@@ -183,10 +184,14 @@ async fn readiness(State((mint, ready)): State<(SnapshotCache, Arc<Ready>)>) -> 
     (status, Json(body)).into_response()
 }
 
-async fn scrape(State(registry): State<Arc<Registry>>) -> Response {
+async fn scrape(State(registry): State<Arc<Registry>>, request: HeaderMap) -> Response {
+    let wanted = Exposition::wanted(&request);
     let mut body = String::new();
     match text::encode(&mut body, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response(),
+        Ok(()) => {
+            let headers = [(header::CONTENT_TYPE, wanted.content_type()), (header::VARY, "accept")];
+            (headers, wanted.of(body)).into_response()
+        }
         Err(error) => failed("the metrics can't be written", &error),
     }
 }

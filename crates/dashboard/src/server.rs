@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -23,6 +23,8 @@ use tokio::{
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::http;
 
 /// What is in flight when the server stops may still be finished within this time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -142,7 +144,9 @@ pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits,
         stop: stop.clone(),
         streams: Arc::new(Semaphore::new(limits.max_streams)),
     };
-    let router = router.layer(Extension(serving));
+    let router = router
+        .layer(Extension(serving))
+        .layer(middleware::from_fn(http::one_host));
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
     let mut complaints = Complaints::default();

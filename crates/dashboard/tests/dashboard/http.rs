@@ -47,6 +47,28 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[tokio::test]
+async fn http_1_1_names_exactly_one_host_and_http_1_0_need_not() {
+    let server = Server::pool().await;
+    for (request, status) in [
+        (
+            "GET /healthz HTTP/1.1\r\nHost: pool\r\nConnection: close\r\n\r\n",
+            "200",
+        ),
+        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", "400"),
+        ("GET /nowhere HTTP/1.1\r\nConnection: close\r\n\r\n", "400"),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+            "400",
+        ),
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let answer = server.raw(request).await;
+        let line = answer.lines().next().unwrap();
+        assert_eq!(line.split(' ').nth(1), Some(status), "{request:?}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn pages_hold_the_numbers_without_a_script_and_nothing_inline() {
     let server = Server::pool().await;
     *server.role.pool.lock().unwrap() = pool_view();

@@ -47,7 +47,7 @@ fn series(page: &str) -> BTreeMap<String, f64> {
 #[tokio::test]
 async fn what_is_known_is_told_and_what_is_not_is_absent() {
     let server = Server::pool().await;
-    let before = series(&server.text("/metrics").await);
+    let before = series(&server.open_metrics().await);
     assert_eq!(before[r#"ehash_mint_stats_status{status="never"}"#], 1.0);
     assert_eq!(before["ehash_mint_connected"], 0.0);
     for absent in [
@@ -78,14 +78,7 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
         },
         ..PoolView::default()
     };
-    let answer = server.get("/metrics").await;
-    assert!(
-        answer.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("application/openmetrics-text; version=1.0.0")
-    );
-    let after = series(&answer.text().await.unwrap());
+    let after = series(&server.open_metrics().await);
     for (name, value) in [
         (r#"ehash_mint_stats_status{status="live"}"#, 1.0),
         (r#"ehash_mint_stats_status{status="never"}"#, 0.0),
@@ -115,12 +108,36 @@ async fn what_is_known_is_told_and_what_is_not_is_absent() {
 }
 
 #[tokio::test]
+async fn who_does_not_ask_for_open_metrics_gets_prometheus_text_with_the_same_series() {
+    let server = Server::pool().await;
+    let session = server.connect();
+    tell(&session, 42);
+    let answer = server.get("/metrics").await;
+    let headers = answer.headers();
+    assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(headers["vary"], "accept");
+    let text = answer.text().await.unwrap();
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+    for line in [
+        "# TYPE ehash_mint_sessions_total counter",
+        "# TYPE ehash_mint_stats_age_seconds gauge",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let names = |text: &str| -> Vec<String> {
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        series.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(names(&text), names(&server.open_metrics().await));
+}
+
+#[tokio::test]
 async fn many_units_do_not_become_many_series() {
     let server = Server::pool().await;
     let session = server.connect();
     let units = (0..200).map(|epoch| unit(&format!("hash_{epoch}"), 1));
     session.apply(snapshot(1, units), Instant::now());
-    let series = series(&server.text("/metrics").await);
+    let series = series(&server.open_metrics().await);
     assert_eq!(series["ehash_mint_units"], 200.0);
     assert_eq!(series["ehash_mint_quotes_redeemed"], 200.0);
     let of_units = series

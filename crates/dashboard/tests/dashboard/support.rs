@@ -13,7 +13,12 @@ use futures::future::BoxFuture;
 use reqwest::{Response, Url};
 use serde_json::Value;
 use stats_push::{CacheSession, Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
-use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than anything here takes.
@@ -118,6 +123,28 @@ impl Server {
 
     pub(crate) async fn text(&self, path: &str) -> String {
         self.get(path).await.text().await.unwrap()
+    }
+
+    /// What Prometheus reads.
+    pub(crate) async fn open_metrics(&self) -> String {
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let request = reqwest::Client::new()
+            .get(self.url("/metrics"))
+            .header("accept", accept);
+        let answer = request.send().await.unwrap();
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(answer.headers()["content-type"], content_type);
+        answer.text().await.unwrap()
+    }
+
+    /// Sends these bytes over a connection of their own, and reads until the server closes it.
+    pub(crate) async fn raw(&self, request: &str) -> String {
+        let address = self.base.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {
