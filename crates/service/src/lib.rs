@@ -2,7 +2,8 @@
 //!
 //! A role's `main` is three lines of its own: parse the arguments ([`CommonArgs`] flattened into them), load its
 //! configuration ([`CommonArgs::load`]) and hand its future to [`Service::run`], which owns the runtime, the log, the
-//! signals and the exit code. Listeners are opened by [`bind`], secrets on disk are kept by [`secret_file`].
+//! signals and the exit code. Listeners are opened by [`bind`], the [`data_dir`] is made and locked, secrets in it are kept
+//! by [`secret_file`].
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -37,6 +38,7 @@
 
 mod args;
 mod config;
+pub mod data_dir;
 pub mod duration;
 mod listen;
 mod logging;

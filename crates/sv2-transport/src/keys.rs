@@ -18,16 +18,16 @@ const PUBLIC_KEY_VERSION: [u8; 2] = [1, 0];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not base58 with a valid checksum.
-    #[error("not base58 with a valid checksum")]
+    #[error("expected base58 with a valid checksum")]
     Base58,
     /// The version in front of a public key is not 1.
-    #[error("not a key of version 1")]
+    #[error("expected a key of version 1")]
     Version,
     /// Not hex of 32 bytes.
-    #[error("not 64 hex digits")]
+    #[error("expected 64 hex digits")]
     Hex,
     /// 32 bytes that are no key on secp256k1, or another number of bytes.
-    #[error("not a secp256k1 key of 32 bytes")]
+    #[error("expected a secp256k1 key of 32 bytes")]
     Invalid,
 }
 

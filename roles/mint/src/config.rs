@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use mint_link::ExtensionIds;
 use serde::Deserialize;
-use service::{ConfigError, in_range};
+use service::{ConfigError, data_dir, in_range};
 use stats_push::PushConfig;
 use sv2_transport::AuthorityPublicKey;
 
@@ -196,13 +196,32 @@ impl MintConfig {
     /// # Errors
     /// The first key whose value is not allowed, with what is.
     pub fn check(&self) -> Result<(), ConfigError> {
+        data_dir::check(&self.data_dir)?;
         self.http.limits()?;
         self.dashboard.limits()?;
         self.quotes.check()?;
         in_range("link.step_timeout_ms", &millis(self.link.step_timeout), 100..=60_000)?;
-        in_range("link.device_id (its length)", &self.link.device_id.len(), 0..=255)?;
+        if self.link.device_id.len() > 255 {
+            let device_id = format_args!("{:?}", self.link.device_id);
+            return Err(ConfigError::invalid(
+                "link.device_id",
+                device_id,
+                "expected 255 bytes at most",
+            ));
+        }
         for (position, pool) in self.pools.iter().enumerate() {
             pool.check(position)?;
+            let before = self.pools.iter().take(position);
+            if let Some(first) = before
+                .clone()
+                .position(|other| other.address.eq_ignore_ascii_case(&pool.address))
+            {
+                return Err(ConfigError::invalid(
+                    format!("pools[{position}].address"),
+                    format_args!("{:?}", pool.address),
+                    format_args!("pools[{first}] has it already; expected each pool once"),
+                ));
+            }
         }
         Ok(())
     }

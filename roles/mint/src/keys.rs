@@ -1,14 +1,14 @@
 //! The mint's two secrets, each a file in the data directory that only its owner can read, made at the first start: the
 //! mnemonic from which the keys of its ecash come, and the key by which pools know it.
 
-use std::{fs::File, fs::TryLockError, path::Path};
+use std::{fs::File, path::Path};
 
 use bip39::Mnemonic;
 use bitcoin::secp256k1::rand::{RngCore, thread_rng};
 use mint_link::{MintKey, MintPublicKey};
 use service::{
-    ConfigError,
-    secret_file::{Secret, create_private_dir, read_or_create},
+    data_dir,
+    secret_file::{Secret, read_or_create},
 };
 
 use crate::{DATABASE, StartError, config::MintConfig};
@@ -17,8 +17,6 @@ use crate::{DATABASE, StartError, config::MintConfig};
 const MNEMONIC: &str = "mnemonic";
 /// 32 bytes as hex digits.
 const LINK_KEY: &str = "link.key";
-/// Held by the mint that uses the data directory.
-const LOCK: &str = "mint.lock";
 
 /// A mint's secrets.
 pub(crate) struct Keys {
@@ -31,7 +29,7 @@ impl Keys {
     /// Reads the secrets, or makes them if the data directory is new.
     pub(crate) fn open(config: &MintConfig) -> Result<Self, StartError> {
         let folder = &config.data_dir;
-        create_private_dir(folder)?;
+        data_dir::make(folder)?;
         let path = folder.join(MNEMONIC);
         if !path.exists() && folder.join(DATABASE).exists() {
             return Err(StartError::MnemonicLost { path });
@@ -50,28 +48,14 @@ impl Keys {
 
 /// The public half of the link key, which pools pin; made if the data directory is new.
 pub(crate) fn public_key(config: &MintConfig) -> Result<MintPublicKey, StartError> {
-    create_private_dir(&config.data_dir)?;
+    data_dir::make(&config.data_dir)?;
     Ok(link_key(&config.data_dir)?.public())
 }
 
 /// Takes the data directory for this process, until the file is dropped: two mints on one database would each count
 /// only their own.
 pub(crate) fn lock(config: &MintConfig) -> Result<File, StartError> {
-    create_private_dir(&config.data_dir)?;
-    let path = config.data_dir.join(LOCK);
-    let failed = |source| StartError::DataDir {
-        path: path.clone(),
-        source,
-    };
-    let file = File::create(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let problem = "another mint uses this directory; stop it, or choose another directory";
-            Err(ConfigError::invalid("data_dir", config.data_dir.display(), problem).into())
-        }
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    Ok(data_dir::take(&config.data_dir, "mint")?)
 }
 
 fn new_mnemonic() -> String {
@@ -136,7 +120,7 @@ mod tests {
     fn a_database_without_its_mnemonic_is_not_given_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        create_private_dir(&config.data_dir).unwrap();
+        data_dir::make(&config.data_dir).unwrap();
         std::fs::write(config.data_dir.join(DATABASE), "").unwrap();
         let error = Keys::open(&config).err().unwrap().to_string();
         assert!(error.contains("mnemonic: there is a database beside it"), "{error}");
@@ -169,7 +153,7 @@ mod tests {
         let held = lock(&config).unwrap();
         let error = lock(&config).unwrap_err().to_string();
         assert!(
-            error.starts_with("data_dir = ") && error.contains("another mint"),
+            error.starts_with("data_dir = ") && error.contains("another mint is using it"),
             "{error}"
         );
         drop(held);

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use service::ConfigError;
-use service::secret_file::{Secret, SecretFileError, create_private_dir, read_or_create};
+use service::secret_file::{Secret, SecretFileError, read_or_create};
+use service::{ConfigError, data_dir};
 use sv2_transport::{AuthorityKeypair, KeyError};
 
 use crate::config::PoolConfig;
@@ -14,7 +14,7 @@ const FILE: &str = "authority.key";
 /// Why there is no authority key.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// The data directory or the file.
+    /// The file can't be read or made.
     #[error(transparent)]
     File(#[from] SecretFileError),
     /// The file holds something else.
@@ -25,9 +25,9 @@ pub enum AuthorityError {
         /// What is wrong with it.
         problem: KeyError,
     },
-    /// The configuration states another public key.
+    /// The configuration states another public key, or a data directory that can't serve.
     #[error(transparent)]
-    Mismatch(#[from] ConfigError),
+    Config(#[from] ConfigError),
 }
 
 /// The pool's authority key pair; makes and keeps one if neither configuration nor data directory has it.
@@ -50,9 +50,9 @@ pub fn authority(config: &PoolConfig) -> Result<AuthorityKeypair, AuthorityError
     }
 }
 
-fn kept(data_dir: &Path) -> Result<AuthorityKeypair, AuthorityError> {
-    create_private_dir(data_dir)?;
-    let file = data_dir.join(FILE);
+fn kept(folder: &Path) -> Result<AuthorityKeypair, AuthorityError> {
+    data_dir::make(folder)?;
+    let file = folder.join(FILE);
     let secret = read_or_create(&file, || Secret::new(AuthorityKeypair::generate().to_secret_text()))?;
     secret.expose().parse().map_err(|problem| AuthorityError::NoKey {
         file: file.display().to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use mint_link::{ExtensionIds, MintPublicKey};
 use serde::Deserialize;
-use service::{ConfigError, in_range};
+use service::{ConfigError, data_dir, in_range};
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 
 use crate::outbox::OutboxConfig;
@@ -179,6 +179,7 @@ impl PoolConfig {
     /// # Errors
     /// The first key whose value is not allowed, with what is.
     pub fn check(&self) -> Result<(), ConfigError> {
+        data_dir::check(&self.data_dir)?;
         let link = &self.mint_link;
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         if link.mint_public_keys.is_empty() && !link.listen.ip().is_loopback() {

@@ -1,6 +1,6 @@
 //! The parts of a pool, put together and taken apart in order.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mint_link::{Admission, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
-use service::{BindError, ConfigError, bind};
+use service::{BindError, ConfigError, bind, data_dir};
 use stats_push::SnapshotCache;
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 use template_distribution_sv2::CoinbaseOutputConstraints;
@@ -30,8 +30,6 @@ use crate::templates::{self, TemplateError, Templates};
 
 /// The outbox's file in the data directory.
 const OUTBOX: &str = "outbox.sqlite";
-/// Held by the pool that uses the data directory.
-const LOCK: &str = "pool.lock";
 /// Ready sessions that wait for the pump; it takes them at once.
 const SESSIONS: usize = 4;
 /// Room in the coinbase transaction for what the pool pays out: one output of any standard kind.
@@ -169,8 +167,9 @@ impl Running {
 pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Running, StartError> {
     config.check()?;
     let dashboard_limits = config.dashboard.limits()?;
+    // Two pools on one outbox would ask for every quote twice.
+    let lock = data_dir::take(&config.data_dir, "pool")?;
     let keys = authority(&config)?;
-    let lock = lock(&config.data_dir)?;
     let link_listener = bind("mint_link.listen", config.mint_link.listen).await?;
     let dashboard_listener = bind("dashboard.listen", config.dashboard.listen).await?;
     let mint_link = address(&link_listener, &config.data_dir)?;
@@ -334,25 +333,4 @@ fn address(listener: &TcpListener, data_dir: &Path) -> Result<SocketAddr, StartE
         path: data_dir.to_owned(),
         source,
     })
-}
-
-/// Two pools on one outbox would ask for every quote twice. The lock ends with the process, however that ends.
-fn lock(data_dir: &Path) -> Result<File, StartError> {
-    let path = data_dir.join(LOCK);
-    let failed = |source| StartError::DataDir {
-        path: path.clone(),
-        source,
-    };
-    service::secret_file::create_private_dir(data_dir).map_err(AuthorityError::from)?;
-    let file = File::create(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ConfigError::invalid(
-            "data_dir",
-            format_args!("{:?}", data_dir.display().to_string()),
-            "another pool is using it; expected a directory of its own for each pool",
-        )
-        .into()),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
 }

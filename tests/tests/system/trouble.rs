@@ -169,6 +169,10 @@ async fn says(process: &mut Option<Process>, parts: &[&str]) {
         .await;
 }
 
+/// A pool, as the mint's configuration names it.
+const POOL: &str = "[[pools]]\naddress = \"pool:34260\"\n\
+                    authority_key = \"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72\"\n";
+
 /// Keys that belong to nobody here: the generator of secp256k1, and an authority key.
 const OTHER_MINT: &str = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 const OTHER_AUTHORITY: &str = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
@@ -197,6 +201,11 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
         ),
         (
             "mint",
+            format!("{POOL}{POOL}"),
+            vec!["pools[1].address = \"pool:34260\"", "pools[0]"],
+        ),
+        (
+            "mint",
             "[push]\ninterval_ms = 50".to_owned(),
             vec!["interval_ms", "50", "100"],
         ),
@@ -211,10 +220,29 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
             vec!["mining.shares_per_second"],
         ),
     ];
-    for (role, text, said) in cases {
+    let data = dir.path().join("data");
+    let with_data = cases
+        .into_iter()
+        .map(|(role, text, said)| (role, format!("data_dir = {data:?}\n{text}"), said));
+    let taken = dir.path().join("file");
+    std::fs::write(&taken, "").unwrap();
+    let bad_data = ["mint", "pool"].into_iter().flat_map(|role| {
+        [
+            (
+                role,
+                "data_dir = \"\"".to_owned(),
+                vec!["data_dir = \"\"", "expected a directory"],
+            ),
+            (
+                role,
+                format!("data_dir = {taken:?}"),
+                vec!["data_dir = ", "/file\"", "expected a directory"],
+            ),
+        ]
+    });
+    for (role, text, said) in with_data.chain(bad_data) {
         let file = dir.path().join(format!("{role}.toml"));
-        let data = dir.path().join("data");
-        std::fs::write(&file, format!("data_dir = {data:?}\n{text}\n")).unwrap();
+        std::fs::write(&file, format!("{text}\n")).unwrap();
         let mut process = Process::start(role, &["--config", file.to_str().unwrap()]);
         assert_eq!(process.ended().await.code(), Some(2), "{role}: {text}");
         let line = process.hears("what is wrong", |lines| lines.last().cloned()).await;

@@ -391,7 +391,7 @@ async fn a_start_that_cannot_be_is_one_clear_line_and_leaves_nothing_running() {
     let error = mint::start(config(folder.path()), CancellationToken::new())
         .await
         .unwrap_err();
-    assert!(line(error).contains("another mint uses this directory"));
+    assert!(line(error).contains("another mint is using it"));
 
     let other = tempfile::tempdir().unwrap();
     let mut taken = config(other.path());

@@ -77,7 +77,7 @@ async fn an_audit_tells_by_its_exit_code() {
     );
     let (code, _, complaint) = audit("--rebase");
     assert!(
-        code == Some(2) && complaint.contains("another mint uses this directory"),
+        code == Some(2) && complaint.contains("another mint is using it"),
         "{code:?} {complaint}"
     );
     running.stop().await;
