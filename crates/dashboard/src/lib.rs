@@ -15,6 +15,7 @@
 //! What is not known is `null` in JSON and `–` on a page with the reason beside it, never 0.
 
 mod assets;
+mod config;
 mod exposition;
 mod format;
 mod http;
@@ -26,10 +27,11 @@ mod source;
 mod stats;
 mod stream;
 
+pub use config::{DashboardSection, Limits};
 pub use metrics::registry;
 pub use prometheus_client;
 pub use router::{mint_router, pool_router};
-pub use server::{Limits, LimitsError, serve, serve_within};
+pub use server::{serve, serve_within};
 pub use source::{
     ChannelKind, InvalidLockingKey, LockingKey, MinerView, MiningAddress, MintSource, PoolSource, PoolView,
     QuoteCounts, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable, Readiness, ShareCounts, TemplateView,

@@ -16,7 +16,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde::Deserialize;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -24,7 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http;
+use crate::{config::Limits, http};
 
 /// What is in flight when the server stops may still be finished within this time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -35,95 +34,6 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Accepting fails where descriptors run out: a moment's wait, and one line in the log a minute.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const ACCEPT_LOG_GAP: Duration = Duration::from_secs(60);
-
-/// Bounds of one HTTP listener.
-///
-/// In a configuration file: `max_connections` (1 to 100,000), `max_streams` (0 to `max_connections`) and
-/// `header_timeout_ms` (100 to 600,000).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawLimits")]
-pub struct Limits {
-    max_connections: usize,
-    max_streams: usize,
-    header_timeout: Duration,
-}
-
-/// [`Limits`] out of bounds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LimitsError {
-    /// No connection at all, or more than any machine has descriptors for.
-    #[error("max_connections = {0}: allowed are 1 to 100000")]
-    Connections(usize),
-    /// More streams than connections.
-    #[error("max_streams = {streams}: allowed are 0 to max_connections ({connections})")]
-    Streams {
-        /// The refused number.
-        streams: usize,
-        /// The number of connections.
-        connections: usize,
-    },
-    /// A header deadline that cuts off honest clients, or none of the silent ones.
-    #[error("header_timeout_ms = {0}: allowed are 100 (100 ms) to 600000 (10 min)")]
-    HeaderTimeout(u128),
-}
-
-impl Limits {
-    /// Limits within their bounds: connections at once, live streams among them, and the time that a connection may
-    /// take to send the header of its next request.
-    pub fn new(max_connections: usize, max_streams: usize, header_timeout: Duration) -> Result<Self, LimitsError> {
-        if !(1..=100_000).contains(&max_connections) {
-            return Err(LimitsError::Connections(max_connections));
-        }
-        if max_streams > max_connections {
-            return Err(LimitsError::Streams {
-                streams: max_streams,
-                connections: max_connections,
-            });
-        }
-        if !(100..=600_000).contains(&header_timeout.as_millis()) {
-            return Err(LimitsError::HeaderTimeout(header_timeout.as_millis()));
-        }
-        Ok(Self {
-            max_connections,
-            max_streams,
-            header_timeout,
-        })
-    }
-}
-
-impl Default for Limits {
-    /// 1,024 connections, 768 streams among them, 10 s for a header.
-    fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_streams: 768,
-            header_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    max_connections: Option<usize>,
-    max_streams: Option<usize>,
-    header_timeout_ms: Option<u64>,
-}
-
-impl TryFrom<RawLimits> for Limits {
-    type Error = LimitsError;
-
-    fn try_from(raw: RawLimits) -> Result<Self, Self::Error> {
-        let default = Self::default();
-        let max_connections = raw.max_connections.unwrap_or(default.max_connections);
-        // Unless told, a quarter of the places stays free of streams.
-        let max_streams = raw.max_streams.unwrap_or(max_connections - max_connections / 4);
-        let header_timeout = raw
-            .header_timeout_ms
-            .map_or(default.header_timeout, Duration::from_millis);
-        Self::new(max_connections, max_streams, header_timeout)
-    }
-}
 
 /// What handlers know of the server that runs them.
 #[derive(Clone, Debug)]
@@ -229,28 +139,6 @@ impl Complaints {
         if self.last.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_GAP) {
             self.last = Some(Instant::now());
             tracing::warn!(%error, "the dashboard can't accept connections");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_checked_and_filled_in() {
-        let read = |json: &str| serde_json::from_str::<Limits>(json).map_err(|error| error.to_string());
-        assert_eq!(read("{}").unwrap(), Limits::default());
-        let limits = read(r#"{"max_connections": 8, "header_timeout_ms": 100}"#).unwrap();
-        assert_eq!(limits, Limits::new(8, 6, Duration::from_millis(100)).unwrap());
-        for (json, says) in [
-            (r#"{"max_connections": 0}"#, "allowed are 1 to 100000"),
-            (r#"{"max_streams": 1025}"#, "allowed are 0 to max_connections (1024)"),
-            (r#"{"header_timeout_ms": 99}"#, "allowed are 100 (100 ms) to 600000"),
-            (r#"{"connections": 1}"#, "unknown field"),
-        ] {
-            let error = read(json).unwrap_err();
-            assert!(error.contains(says), "{error}");
         }
     }
 }

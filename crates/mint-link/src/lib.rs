@@ -14,6 +14,7 @@
 //! Both ends are generic over `AsyncRead + AsyncWrite`, take their time from tokio's clock, and bound everything: frames
 //! (64 KiB), connections, quotes outstanding, and the time of every step.
 
+mod collector;
 mod error;
 mod extensions;
 mod keys;
@@ -29,6 +30,7 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 
+pub use collector::LinkCollector;
 pub use error::{FailureReason, LinkError, Malformed, Step};
 pub use extensions::{ExtensionIds, ExtensionIdsError, ExtensionMessage, Extensions};
 pub use keys::{MintKey, MintPublicKey};

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use dashboard::{DashboardSection, Limits};
 use mint_link::ExtensionIds;
 use serde::Deserialize;
 use service::{ConfigError, data_dir, in_range};
@@ -19,7 +20,7 @@ pub struct MintConfig {
     /// The Cashu API for wallets.
     pub http: HttpSection,
     /// The mint's own page.
-    pub dashboard: DashboardSection,
+    pub dashboard: DashboardSection<8082>,
     /// What wallets are told of the mint.
     pub info: InfoSection,
     /// Making quotes of shares.
@@ -65,32 +66,6 @@ impl Default for HttpSection {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3338)),
             max_connections: 1024,
-            header_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// `[dashboard]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DashboardSection {
-    /// Where pages, JSON and metrics are served.
-    pub listen: SocketAddr,
-    /// Connections at the same time. 1 to 100,000.
-    pub max_connections: usize,
-    /// Of these, live streams. 0 to `max_connections`.
-    pub max_streams: usize,
-    /// How long a connection may take to send the header of its next request. 100 ms to 10 min.
-    #[serde(rename = "header_timeout_ms", with = "service::duration::millis")]
-    pub header_timeout: Duration,
-}
-
-impl Default for DashboardSection {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
-            max_connections: 1024,
-            max_streams: 768,
             header_timeout: Duration::from_secs(10),
         }
     }
@@ -273,29 +248,9 @@ impl PoolSection {
 }
 
 impl HttpSection {
-    pub(crate) fn limits(&self) -> Result<dashboard::Limits, ConfigError> {
-        limits("http", self.max_connections, 0, self.header_timeout)
+    pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
+        Limits::new("http", self.max_connections, 0, self.header_timeout)
     }
-}
-
-impl DashboardSection {
-    pub(crate) fn limits(&self) -> Result<dashboard::Limits, ConfigError> {
-        limits("dashboard", self.max_connections, self.max_streams, self.header_timeout)
-    }
-}
-
-fn limits(
-    section: &str,
-    connections: usize,
-    streams: usize,
-    header_timeout: Duration,
-) -> Result<dashboard::Limits, ConfigError> {
-    let key = |name: &str| format!("{section}.{name}");
-    in_range(&key("max_connections"), &connections, 1..=100_000)?;
-    in_range(&key("max_streams"), &streams, 0..=connections)?;
-    in_range(&key("header_timeout_ms"), &millis(header_timeout), 100..=600_000)?;
-    dashboard::Limits::new(connections, streams, header_timeout)
-        .map_err(|error| ConfigError::invalid(key("max_connections"), connections, error))
 }
 
 fn millis(duration: Duration) -> u64 {

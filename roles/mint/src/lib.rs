@@ -20,7 +20,7 @@ mod quotes;
 mod running;
 mod status;
 
-pub use config::{DashboardSection, HttpSection, InfoSection, LinkSection, MintConfig, PoolSection, QuotesSection};
+pub use config::{HttpSection, InfoSection, LinkSection, MintConfig, PoolSection, QuotesSection};
 pub use error::StartError;
 pub use operator::{audit, public_key, rebase};
 pub use quotes::{Batching, QuoteBatcher, QuoteCounters, QuoteDesk};

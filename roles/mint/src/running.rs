@@ -5,7 +5,7 @@ use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use cdk::Mint;
 use mint_ledger::Ledger;
-use mint_link::{LinkStatus, MintPublicKey};
+use mint_link::{LinkCollector, LinkStatus, MintPublicKey};
 use service::bind;
 use stats_push::{CacheSession, Peer, Publisher, PublisherHandle, RunId, SnapshotCache, Totals};
 use tokio::{
@@ -138,9 +138,9 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     let cache = SnapshotCache::new();
     let status = Status {
         quotes: desk.shared_counters(),
-        link: Arc::clone(&links.metrics),
         links: states.clone(),
     };
+    let link_metrics = LinkCollector(Arc::clone(&links.metrics));
     let own_page = OwnPage::new(&config, ledger.subscribe(), run_id, public_key, &cache);
     let parts = Parts {
         _lock: lock,
@@ -150,7 +150,7 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
         stop_links,
         own_page,
     };
-    let page = page(status, cache.clone());
+    let page = page(status, link_metrics, cache.clone());
     let api = dashboard::serve_within(api_listener, router, api_limits, stop.clone());
     let page = dashboard::serve_within(page_listener, page, page_limits, stop.clone());
     let end = tokio::spawn(parts.run(tokio::spawn(api), tokio::spawn(page), stop.clone()));
@@ -169,9 +169,10 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     })
 }
 
-fn page(status: Status, cache: SnapshotCache) -> Router {
+fn page(status: Status, link: LinkCollector, cache: SnapshotCache) -> Router {
     let mut metrics = dashboard::registry();
     metrics.register_collector(Box::new(status.clone()));
+    metrics.register_collector(Box::new(link));
     dashboard::mint_router(cache, Arc::new(status), metrics)
 }
 

@@ -10,7 +10,6 @@ use dashboard::{
         metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     },
 };
-use mint_link::LinkMetrics;
 
 use crate::{
     links::LinkStates,
@@ -21,7 +20,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Status {
     pub(crate) quotes: Arc<QuoteCounters>,
-    pub(crate) link: Arc<LinkMetrics>,
     pub(crate) links: LinkStates,
 }
 
@@ -45,7 +43,7 @@ impl fmt::Debug for Status {
 
 impl Collector for Status {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (quotes, link) = (&self.quotes, self.link.read());
+        let quotes = &self.quotes;
         for (name, help, value) in [
             ("quotes_created", "Quotes made and paid", quotes.created()),
             (
@@ -68,44 +66,6 @@ impl Collector for Status {
                 "Quote requests in all transactions",
                 quotes.batched_requests(),
             ),
-            ("link_dials", "Connections made to pools", link.connections),
-            ("link_sessions", "Sessions with a pool that came to work", link.ready),
-            ("link_frames_read", "Frames read from pools", link.traffic.frames_read),
-            (
-                "link_frames_written",
-                "Frames written to pools",
-                link.traffic.frames_written,
-            ),
-            (
-                "link_bytes_read",
-                "Encrypted bytes read from pools",
-                link.traffic.bytes_read,
-            ),
-            (
-                "link_bytes_written",
-                "Encrypted bytes written to pools",
-                link.traffic.bytes_written,
-            ),
-            (
-                "link_stats_malformed",
-                "Statistics messages dropped for their form",
-                link.malformed_stats,
-            ),
-            (
-                "link_quotes_malformed",
-                "Quote messages dropped for their form",
-                link.malformed_quotes,
-            ),
-            (
-                "link_unexpected",
-                "Messages dropped because they make no sense here",
-                link.unexpected,
-            ),
-            (
-                "link_quotes_unanswered",
-                "Quote requests let go without an answer",
-                link.unanswered,
-            ),
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
@@ -124,12 +84,6 @@ impl Collector for Status {
         for link in self.links.read() {
             let labels = [("pool", &*link.pool)];
             ConstGauge::new(u32::from(link.is_connected())).encode(up.encode_family(&labels)?)?;
-        }
-        let help = "Sessions and dials that ended, by reason";
-        let mut ended = encoder.encode_descriptor("link_ended", help, None, MetricType::Counter)?;
-        for (reason, count) in &link.ended {
-            let labels = [("reason", reason.as_str())];
-            ConstCounter::new(*count).encode(ended.encode_family(&labels)?)?;
         }
         Ok(())
     }

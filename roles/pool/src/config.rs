@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
+use dashboard::DashboardSection;
 use mint_link::{ExtensionIds, MintPublicKey};
 use serde::Deserialize;
 use service::{ConfigError, data_dir, in_range};
@@ -28,7 +29,7 @@ pub struct PoolConfig {
     /// Shares on their way to the mint.
     pub outbox: OutboxConfig,
     /// Pages, JSON and metrics.
-    pub dashboard: DashboardSection,
+    pub dashboard: DashboardSection<8081>,
 }
 
 impl Default for PoolConfig {
@@ -116,32 +117,6 @@ impl Default for QuotesSection {
     }
 }
 
-/// `[dashboard]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DashboardSection {
-    /// Where pages, JSON and metrics are served.
-    pub listen: SocketAddr,
-    /// Connections at the same time. 1 to 100,000.
-    pub max_connections: usize,
-    /// Of these, live streams. 0 to `max_connections`.
-    pub max_streams: usize,
-    /// How long a connection may take to send the header of its next request. 100 ms to 10 min.
-    #[serde(rename = "header_timeout_ms", with = "service::duration::millis")]
-    pub header_timeout: Duration,
-}
-
-impl Default for DashboardSection {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
-            max_connections: 1024,
-            max_streams: 768,
-            header_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A compressed public key on secp256k1 that a quote is locked to (NUT-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -216,17 +191,6 @@ impl PoolConfig {
         in_range("outbox.keep_answered_days", &self.outbox.keep_answered_days, 1..=3650)?;
         in_range("outbox.max_answered", &self.outbox.max_answered, 1..=1_000_000_000)?;
         self.dashboard.limits().map(drop)
-    }
-}
-
-impl DashboardSection {
-    pub(crate) fn limits(&self) -> Result<dashboard::Limits, ConfigError> {
-        in_range("dashboard.max_connections", &self.max_connections, 1..=100_000)?;
-        in_range("dashboard.max_streams", &self.max_streams, 0..=self.max_connections)?;
-        let header_timeout = u64::try_from(self.header_timeout.as_millis()).unwrap_or(u64::MAX);
-        in_range("dashboard.header_timeout_ms", &header_timeout, 100..=600_000)?;
-        dashboard::Limits::new(self.max_connections, self.max_streams, self.header_timeout)
-            .map_err(|error| ConfigError::invalid("dashboard.max_connections", self.max_connections, error))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mint_link::{Admission, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
+use mint_link::{Admission, LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
 use service::{BindError, ConfigError, bind, data_dir};
 use stats_push::SnapshotCache;
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
@@ -196,7 +196,6 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             outbox: outbox.clone(),
             intake: intake.clone(),
             pump: pump.clone(),
-            link: Arc::new(LinkMetrics::default()),
             link_up: Arc::new(AtomicBool::new(true)),
             templates: templates.clone(),
             unit: quotes.unit.to_lowercase(),
@@ -253,8 +252,17 @@ impl Parts {
         let link_up = Arc::clone(&self.status.link_up);
         // The list of mints is that of the configuration for as long as the pool runs.
         let (_, admission) = watch::channel(Arc::new(self.admission));
-        let metrics = Arc::clone(&self.status.link);
-        let pool_link = PoolLink::new(self.link_config, admission, self.cache.clone(), sessions_tx, metrics);
+        let link_metrics = Arc::<LinkMetrics>::default();
+        let mut metrics = dashboard::registry();
+        metrics.register_collector(Box::new(self.status.clone()));
+        metrics.register_collector(Box::new(LinkCollector(Arc::clone(&link_metrics))));
+        let pool_link = PoolLink::new(
+            self.link_config,
+            admission,
+            self.cache.clone(),
+            sessions_tx,
+            link_metrics,
+        );
         let link = tokio::spawn({
             let stop = stop.clone();
             async move {
@@ -269,8 +277,6 @@ impl Parts {
         let stop_pump = CancellationToken::new();
         let pump = Pump::new(self.outbox.clone(), self.pump_config, self.status.pump.clone());
         let pump = tokio::spawn(pump.run(sessions, stop_pump.clone()));
-        let mut metrics = dashboard::registry();
-        metrics.register_collector(Box::new(self.status.clone()));
         let router = dashboard::pool_router(self.cache, Arc::new(self.status), metrics);
         let http = tokio::spawn(dashboard::serve_within(
             http,

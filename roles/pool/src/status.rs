@@ -16,7 +16,7 @@ use dashboard::{
     TemplateView,
 };
 use futures::future::BoxFuture;
-use mint_link::{LinkMetrics, RefusalCode};
+use mint_link::RefusalCode;
 use stats_push::UnixMillis;
 
 use crate::intake::ShareIntake;
@@ -30,7 +30,6 @@ pub(crate) struct Status {
     pub(crate) outbox: Outbox,
     pub(crate) intake: ShareIntake,
     pub(crate) pump: PumpStats,
-    pub(crate) link: Arc<LinkMetrics>,
     /// Whether the listener for the mint serves.
     pub(crate) link_up: Arc<AtomicBool>,
     pub(crate) templates: Templates,
@@ -134,11 +133,10 @@ impl fmt::Debug for Status {
 
 impl Collector for Status {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (outbox, pump, shares, link, templates) = (
+        let (outbox, pump, shares, templates) = (
             self.outbox.view(),
             self.pump.counts(),
             self.intake.counts(),
-            self.link.read(),
             self.templates.status(),
         );
         let counters = [
@@ -199,60 +197,10 @@ impl Collector for Status {
                 "Blocks lost because the source of templates took none",
                 templates.solutions.lost,
             ),
-            (
-                "link_connections",
-                "Connections to the listener for the mint",
-                link.connections,
-            ),
-            (
-                "link_refused",
-                "Connections turned away because all places were taken",
-                link.refused_full,
-            ),
-            ("link_sessions", "Sessions with a mint that came to work", link.ready),
-            (
-                "link_frames_read",
-                "Frames read from the mint",
-                link.traffic.frames_read,
-            ),
-            (
-                "link_frames_written",
-                "Frames written to the mint",
-                link.traffic.frames_written,
-            ),
-            (
-                "link_bytes_read",
-                "Encrypted bytes read from the mint",
-                link.traffic.bytes_read,
-            ),
-            (
-                "link_bytes_written",
-                "Encrypted bytes written to the mint",
-                link.traffic.bytes_written,
-            ),
-            (
-                "link_quotes_malformed",
-                "Quote messages dropped for their form",
-                link.malformed_quotes,
-            ),
-            (
-                "link_unexpected",
-                "Messages dropped because they make no sense here",
-                link.unexpected,
-            ),
         ];
         for (name, help, value) in counters {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
-        }
-        let mut ended = encoder.encode_descriptor(
-            "link_ended",
-            "Sessions and attempts that ended, by reason",
-            None,
-            MetricType::Counter,
-        )?;
-        for (reason, count) in &link.ended {
-            ConstCounter::new(*count).encode(ended.encode_family(&[("reason", reason.as_str())])?)?;
         }
         Ok(())
     }

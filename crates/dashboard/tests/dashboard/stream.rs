@@ -78,7 +78,7 @@ async fn a_quiet_stream_beats_with_the_age() {
 
 #[tokio::test]
 async fn streams_are_bounded_and_leave_room_for_polling() {
-    let limits = Limits::new(4, 1, Duration::from_secs(10)).unwrap();
+    let limits = Limits::new("dashboard", 4, 1, Duration::from_secs(10)).unwrap();
     let server = Server::start("pool", Role::default(), limits).await;
     let mut events = server.events().await;
     events.next().await.unwrap();
@@ -95,7 +95,7 @@ async fn streams_are_bounded_and_leave_room_for_polling() {
 
 #[tokio::test]
 async fn a_silent_peer_gives_its_place_back() {
-    let limits = Limits::new(1, 0, Duration::from_millis(200)).unwrap();
+    let limits = Limits::new("dashboard", 1, 0, Duration::from_millis(200)).unwrap();
     let server = Server::start("pool", Role::default(), limits).await;
     let address = server.base.strip_prefix("http://").unwrap();
     let mut silent = TcpStream::connect(address).await.unwrap();
