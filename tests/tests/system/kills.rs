@@ -44,7 +44,7 @@ async fn p11_after_twenty_kills_each_share_is_exactly_one_quote_and_the_page_is_
             }
         }
     }
-    pair.until_nothing_waits().await;
+    pair.until_answered(shares).await;
     let truth = pair.until_shown_is_true().await;
     assert_eq!(truth.quotes, [0, shares, 0]);
     assert_eq!(truth.amounts, [0, shares * 32, 0]);

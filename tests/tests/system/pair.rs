@@ -81,11 +81,12 @@ impl Pair {
         .await
     }
 
-    /// Waits until no share waits for the mint.
-    pub(crate) async fn until_nothing_waits(&self) {
-        eventually("no share waits", PATIENCE, async || {
-            let pool = json(&self.dashboard, "/api/v1/pool").await?;
-            (pool["quotes"]["waiting"] == 0).then_some(())
+    /// Waits until the pool knows of this many shares, in all, and none waits for the mint: it notices within 50 ms what
+    /// another process put into its outbox.
+    pub(crate) async fn until_answered(&self, shares: u64) {
+        eventually("every share is answered", PATIENCE, async || {
+            let quotes = json(&self.dashboard, "/api/v1/pool").await?["quotes"].take();
+            (quotes["requested"] == shares && quotes["waiting"] == 0).then_some(())
         })
         .await;
     }

@@ -15,7 +15,7 @@ async fn the_mint_away_the_outbox_goes_on_and_the_page_says_so() {
     let mut pair = Pair::start().await;
     let outbox = pair.outbox();
     outbox.enqueue(new_share()).await.unwrap();
-    pair.until_nothing_waits().await;
+    pair.until_answered(1).await;
     let before = pair.until_shown_is_true().await;
 
     pair.kill_mint().await;
@@ -51,7 +51,7 @@ async fn the_mint_away_the_outbox_goes_on_and_the_page_says_so() {
         connected.elapsed()
     );
     assert_eq!(live["mint"]["restarts"], 1);
-    pair.until_nothing_waits().await;
+    pair.until_answered(11).await;
     assert_eq!(pair.until_shown_is_true().await.quotes, [0, 11, 0]);
 }
 
