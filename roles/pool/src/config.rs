@@ -300,6 +300,12 @@ mod tests {
             ("templates.bitcoin_core", "version", "29", "expected 30 to 31"),
             (
                 "templates.bitcoin_core",
+                "socket",
+                "\"/\"",
+                "expected the path of a socket",
+            ),
+            (
+                "templates.bitcoin_core",
                 "fee_threshold_sat",
                 "100000001",
                 "expected 0 to 100000000",

@@ -124,7 +124,7 @@ pub struct BitcoinCoreSection {
 impl Default for BitcoinCoreSection {
     fn default() -> Self {
         Self {
-            socket: "node.sock".into(),
+            socket: "/var/lib/bitcoind/node.sock".into(),
             version: 31,
             fee_threshold_sat: 1000,
             min_interval: Duration::from_secs(5),
@@ -202,6 +202,13 @@ impl TemplatesSection {
             &core.fee_threshold_sat,
             0..=100_000_000,
         )?;
+        if core.socket.file_name().is_none() {
+            return Err(ConfigError::invalid(
+                "templates.bitcoin_core.socket",
+                format_args!("{:?}", core.socket.display().to_string()),
+                "expected the path of a socket",
+            ));
+        }
         match self.source {
             Source::Embedded => Ok(()),
             Source::Sv2Tp => provider.check(),

@@ -6,12 +6,17 @@
 //! ```
 //!
 //! A source is the embedded chain, an SV2 template provider or Bitcoin Core; each speaks the Template Distribution
-//! Protocol (SV2 specification, section 7). The [`Board`] checks what it says and turns it into [`Work`]: always whole,
+//! Protocol (SV2 specification, section 7). The `Board` checks what it says and turns it into [`Work`]: always whole,
 //! always the newest. While a source is away its last work is served on.
 
+#[cfg(feature = "bitcoin-core")]
+mod bitcoin_core;
+mod blocks;
 mod board;
+mod client;
 mod config;
 mod embedded;
+mod session;
 mod status;
 mod sv2_tp;
 mod work;
@@ -25,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use self::board::Board;
+use self::client::Client;
 pub use self::config::{
     BitcoinCoreSection, EmbeddedSection, NetworkTarget, NetworkTargetError, Source, Sv2TpSection, TemplatesSection,
 };
@@ -102,9 +108,15 @@ pub fn start(
     let task = match config.source {
         Source::Embedded => tokio::spawn(Embedded::new(&config.embedded, board).run(inbox, stop)),
         Source::Sv2Tp => {
-            let client = sv2_tp::Client::new(config.sv2_tp.clone(), constraints, board, inbox);
-            tokio::spawn(client.run(stop))
+            let provider = sv2_tp::Provider::new(config.sv2_tp.clone(), constraints);
+            tokio::spawn(Client::new(provider, board, inbox).run(stop))
         }
+        #[cfg(feature = "bitcoin-core")]
+        Source::BitcoinCore => {
+            let node = bitcoin_core::Node::new(config.bitcoin_core.clone(), constraints);
+            tokio::spawn(Client::new(node, board, inbox).run(stop))
+        }
+        #[cfg(not(feature = "bitcoin-core"))]
         Source::BitcoinCore => return Err(TemplateError::NotBuilt),
     };
     Ok((Templates { shared, solutions }, task))

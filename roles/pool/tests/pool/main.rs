@@ -8,6 +8,8 @@
     reason = "a test that can't go on says so and ends"
 )]
 
+#[cfg(feature = "bitcoin-core")]
+mod bitcoin_core;
 mod mint;
 mod process;
 mod serving;

@@ -1,162 +1,95 @@
-//! The SV2 template provider, `sv2-tp` or any other: a client of the Template Distribution Protocol over Noise (SV2
-//! specification, section 7).
-//!
-//! It dials for ever. While the provider is away its last work is served on, and blocks that miners find wait; once it is
-//! back and has told its tip, those that still build on it are sent. A block is sent again after each reconnect until the
-//! tip moves on, for the protocol has no answer that would say that it has arrived.
+//! The SV2 template provider, `sv2-tp` or any other, over Noise (SV2 specification, section 7).
 
-mod blocks;
-mod session;
 mod setup;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sv2_transport::{
-    Backoff, CodecError, Connector, HandshakeError, Secured, Tcp, Traffic, initiate, initiate_unpinned,
+use binary_sv2::{from_bytes, to_bytes};
+use futures::{SinkExt as _, StreamExt as _};
+use sv2_transport::{Connector, Frame, Secured, Tcp, initiate, initiate_unpinned};
+use template_distribution_sv2::{
+    CoinbaseOutputConstraints, MESSAGE_TYPE_NEW_TEMPLATE, MESSAGE_TYPE_SET_NEW_PREV_HASH, MESSAGE_TYPE_SUBMIT_SOLUTION,
+    NewTemplate, SetNewPrevHash, SubmitSolutionOwned,
 };
-use template_distribution_sv2::{CoinbaseOutputConstraints, SubmitSolutionOwned};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::debug;
 
-use self::blocks::Blocks;
-use self::session::Session;
-use super::board::{Board, Violation};
+use super::client::{Dial, Peer, Said, SourceError, within};
 use super::config::Sv2TpSection;
 
-/// Why a session with the provider ended, or never began.
-#[derive(Debug, thiserror::Error)]
-enum SessionError {
-    #[error("can't connect: {0}")]
-    Connect(std::io::Error),
-    #[error("{step} not done within {after:?}")]
-    Deadline { step: &'static str, after: Duration },
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    #[error("{0} is not this machine, and no templates.sv2_tp.authority_key is configured to know it by")]
-    Unpinned(std::net::SocketAddr),
-    #[error("it refused the setup: {0}")]
-    Refused(String),
-    #[error("it chose version {0}, wanted is {version}", version = setup::VERSION)]
-    Version(u16),
-    #[error("it answered the setup with message {0:#04x}")]
-    NoAnswer(u8),
-    #[error("it closed the connection")]
-    Closed,
-    #[error("it has said nothing for {0:?}")]
-    Silent(Duration),
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    #[error("it broke the protocol: {0}")]
-    Violation(#[from] Violation),
-    #[error("stopped")]
-    Stopped,
-}
-
-impl From<binary_sv2::Error> for SessionError {
-    fn from(error: binary_sv2::Error) -> Self {
-        Self::Violation(error.into())
-    }
-}
-
-/// The client of one provider.
-pub(super) struct Client {
+/// Dials a provider.
+pub(super) struct Provider {
     config: Sv2TpSection,
     constraints: CoinbaseOutputConstraints,
-    board: Board,
-    solutions: mpsc::Receiver<SubmitSolutionOwned>,
-    blocks: Blocks,
-    traffic: Arc<Traffic>,
 }
 
-impl Client {
-    pub(super) fn new(
-        config: Sv2TpSection,
-        constraints: CoinbaseOutputConstraints,
-        board: Board,
-        solutions: mpsc::Receiver<SubmitSolutionOwned>,
-    ) -> Self {
-        Self {
-            config,
-            constraints,
-            board,
-            solutions,
-            blocks: Blocks::default(),
-            traffic: Arc::default(),
-        }
+impl Provider {
+    pub(super) fn new(config: Sv2TpSection, constraints: CoinbaseOutputConstraints) -> Self {
+        Self { config, constraints }
+    }
+}
+
+impl Dial for Provider {
+    type Peer = Connection;
+
+    fn target(&self) -> String {
+        self.config.address.clone()
     }
 
-    /// Dials and serves until `stop`.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut backoff = Backoff::new();
-        while !stop.is_cancelled() {
-            let (error, worked) = self.attempt(&stop).await;
-            if matches!(error, SessionError::Stopped) {
-                break;
-            }
-            self.board.shared().away(error.to_string());
-            let wait = backoff.after(worked);
-            warn!(provider = %self.config.address, ?worked, ?wait, "no template provider: {error}");
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = sleep(wait) => {}
-            }
-        }
+    fn silence_timeout(&self) -> Option<Duration> {
+        Some(self.config.silence_timeout)
     }
 
-    /// One connection, from the dial to its end: why it ended, and for how long it worked if it came to that.
-    async fn attempt(&mut self, stop: &CancellationToken) -> (SessionError, Option<Duration>) {
-        let connected = tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(SessionError::Stopped),
-            connected = self.connect() => connected,
-        };
-        let secured = match connected {
-            Ok(secured) => secured,
-            Err(error) => return (error, None),
-        };
-        info!(provider = %self.config.address, "template provider connected");
-        self.board.connected();
-        self.blocks.reconnected();
-        let began = Instant::now();
-        let session = Session {
-            reader: secured.reader,
-            writer: secured.writer,
-            board: &mut self.board,
-            solutions: &mut self.solutions,
-            blocks: &mut self.blocks,
-            step_timeout: self.config.step_timeout,
-            silence_timeout: self.config.silence_timeout,
-        };
-        (session.serve(stop).await, Some(began.elapsed()))
-    }
-
-    /// Everything up to the first template, each step within its deadline.
-    async fn connect(&self) -> Result<Secured<<Tcp as Connector>::Stream>, SessionError> {
-        let address = self.config.address.as_str();
-        let (stream, peer) = self
-            .within("connecting", Tcp.connect(address))
-            .await?
-            .map_err(SessionError::Connect)?;
-        let traffic = Arc::clone(&self.traffic);
+    async fn dial(&self) -> Result<Connection, SourceError> {
+        let (address, step) = (self.config.address.as_str(), self.config.step_timeout);
+        let connecting = within("connecting", step, Tcp.connect(address)).await?;
+        let (stream, peer) = connecting.map_err(SourceError::Connect)?;
         let mut secured = match self.config.authority_key {
-            Some(key) => self.within("the handshake", initiate(stream, key, traffic)).await??,
+            Some(key) => within("the handshake", step, initiate(stream, key, Arc::default())).await??,
+            // What a name leads to is known only now.
             None if peer.ip().is_loopback() => {
-                self.within("the handshake", initiate_unpinned(stream, traffic))
-                    .await??
+                within("the handshake", step, initiate_unpinned(stream, Arc::default())).await??
             }
-            None => return Err(SessionError::Unpinned(peer)),
+            None => return Err(SourceError::Unpinned(peer)),
         };
-        self.within("the setup", setup::set_up(&mut secured, address, self.constraints))
-            .await??;
-        Ok(secured)
+        let setting_up = setup::set_up(&mut secured, address, self.constraints);
+        within("the setup", step, setting_up).await??;
+        Ok(Connection { secured, step })
+    }
+}
+
+/// A connection that is set up.
+pub(super) struct Connection {
+    secured: Secured<<Tcp as Connector>::Stream>,
+    step: Duration,
+}
+
+impl Peer for Connection {
+    async fn next(&mut self) -> Result<Said, SourceError> {
+        let mut frame = self.secured.reader.next().await.ok_or(SourceError::Closed)??;
+        match (frame.extension_type, frame.msg_type) {
+            (0, MESSAGE_TYPE_NEW_TEMPLATE) => {
+                let template: NewTemplate<'_> = from_bytes(&mut frame.payload)?;
+                Ok(Said::Template(template.into_owned()))
+            }
+            (0, MESSAGE_TYPE_SET_NEW_PREV_HASH) => {
+                let tip: SetNewPrevHash<'_> = from_bytes(&mut frame.payload)?;
+                Ok(Said::Tip(tip.into_owned()))
+            }
+            // What an extension adds is to be discarded by who does not know it (section 3.4).
+            _ => {
+                debug!(?frame, "a message that the pool has no use for");
+                Ok(Said::Other)
+            }
+        }
     }
 
-    async fn within<T>(&self, step: &'static str, doing: impl Future<Output = T>) -> Result<T, SessionError> {
-        let after = self.config.step_timeout;
-        let done = timeout(after, doing).await;
-        done.map_err(|_| SessionError::Deadline { step, after })
+    async fn submit(&mut self, solution: SubmitSolutionOwned) -> Result<(), SourceError> {
+        let frame = Frame::new(0, MESSAGE_TYPE_SUBMIT_SOLUTION, to_bytes(solution)?);
+        let sending = self.secured.writer.send(frame);
+        Ok(within("sending a block", self.step, sending).await??)
     }
+
+    /// Blocks are flushed when they are submitted: there is nothing to wait for.
+    async fn close(self) {}
 }

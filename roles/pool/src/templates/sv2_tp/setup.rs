@@ -11,31 +11,31 @@ use sv2_transport::{Frame, Secured};
 use template_distribution_sv2::{CoinbaseOutputConstraints, MESSAGE_TYPE_COINBASE_OUTPUT_CONSTRAINTS};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::SessionError;
+use crate::templates::client::SourceError;
 
 /// The only version of SV2 that there is.
-pub(super) const VERSION: u16 = 2;
+const VERSION: u16 = 2;
 
 /// Introduces the pool to the provider at `address`.
 pub(super) async fn set_up<S: AsyncRead + AsyncWrite>(
     secured: &mut Secured<S>,
     address: &str,
     constraints: CoinbaseOutputConstraints,
-) -> Result<(), SessionError> {
+) -> Result<(), SourceError> {
     secured.writer.send(setup_connection(address)?).await?;
-    let mut answer = secured.reader.next().await.ok_or(SessionError::Closed)??;
+    let mut answer = secured.reader.next().await.ok_or(SourceError::Closed)??;
     match answer.msg_type {
         MESSAGE_TYPE_SETUP_CONNECTION_SUCCESS => {
             let success: SetupConnectionSuccess = from_bytes(&mut answer.payload)?;
             if success.used_version != VERSION {
-                return Err(SessionError::Version(success.used_version));
+                return Err(SourceError::Version(success.used_version));
             }
         }
         MESSAGE_TYPE_SETUP_CONNECTION_ERROR => {
             let error: SetupConnectionError<'_> = from_bytes(&mut answer.payload)?;
-            return Err(SessionError::Refused(error.error_code.as_utf8_or_hex()));
+            return Err(SourceError::Refused(error.error_code.as_utf8_or_hex()));
         }
-        other => return Err(SessionError::NoAnswer(other)),
+        other => return Err(SourceError::NoAnswer(other)),
     }
     let constraints = to_bytes(constraints)?;
     let constraints = Frame::new(0, MESSAGE_TYPE_COINBASE_OUTPUT_CONSTRAINTS, constraints);

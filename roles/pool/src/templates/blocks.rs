@@ -1,4 +1,4 @@
-//! The blocks of the current tip, found by miners, on their way to the provider. No sockets in here.
+//! The blocks of the current tip, found by miners, on their way to the source. No sockets in here.
 //!
 //! Nothing in the protocol says that a block has arrived, but a new tip does. Until then each block is sent once in every
 //! session: sent twice it does no harm, lost it does.
@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use template_distribution_sv2::SubmitSolutionOwned;
 
-use crate::templates::board::Board;
+use super::board::Board;
 
-/// Blocks kept for the current tip; the oldest is forgotten first, since the provider takes one a tip.
+/// Blocks kept for the current tip; the oldest is forgotten first, since a chain takes one a tip.
 const KEPT: usize = 16;
 
 #[derive(Debug, Default)]
