@@ -73,3 +73,6 @@ impl Blocks {
         due.is_some_and(|block| std::mem::replace(&mut block.sent, Sent::InThisSession) == Sent::Never)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,12 +132,10 @@ impl Board {
         }
         let session = self.session;
         let named = |known: &Known| known.future && known.session == session && known.theirs == tip.template_id;
-        let Some(at) = self.known.iter().rposition(named) else {
-            return Err(Violation::UnknownTemplate(tip.template_id));
-        };
-        let Some(mut chosen) = self.known.remove(at) else {
-            return Err(Violation::UnknownTemplate(tip.template_id));
-        };
+        let at = self.known.iter().rposition(named);
+        let mut chosen = at
+            .and_then(|at| self.known.remove(at))
+            .ok_or(Violation::UnknownTemplate(tip.template_id))?;
         chosen.future = false;
         self.known.retain(|known| !known.future);
         self.synced = true;
@@ -167,26 +165,24 @@ impl Board {
     /// The source has told once more the tip that is current anyway, as it does after a reconnect. Miners go on with what
     /// they have: their shares would be stale for no reason.
     fn same_tip(&mut self, work: &Work, mut chosen: Known) {
-        let same = |known: &&mut Known| known.ours == work.current.template_id;
-        if says_the_same(&work.current, &chosen.template)
-            && let Some(current) = self.known.iter_mut().find(same)
-        {
-            current.theirs = chosen.theirs;
-            current.session = chosen.session;
-        } else {
-            let mut template = NewTemplateOwned::clone(&chosen.template);
-            template.future_template = false;
-            chosen.template = Arc::new(template);
-            self.publish(Work {
-                current: Arc::clone(&chosen.template),
-                future: None,
-                since: Instant::now(),
-                ..work.clone()
-            });
-            self.known.push_back(chosen);
-            return;
+        let mut current = Arc::clone(&work.current);
+        let mut known = self.known.iter_mut();
+        match known.find(|known| known.ours == current.template_id) {
+            Some(known) if says_the_same(&current, &chosen.template) => {
+                known.theirs = chosen.theirs;
+                known.session = chosen.session;
+            }
+            _ => {
+                current = Arc::new(NewTemplateOwned {
+                    future_template: false,
+                    ..NewTemplateOwned::clone(&chosen.template)
+                });
+                chosen.template = Arc::clone(&current);
+                self.known.push_back(chosen);
+            }
         }
         self.publish(Work {
+            current,
             future: None,
             since: Instant::now(),
             ..work.clone()

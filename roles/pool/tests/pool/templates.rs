@@ -248,25 +248,36 @@ async fn a_block_found_while_the_provider_was_away_is_refused_if_the_chain_has_m
 }
 
 #[tokio::test]
-async fn a_silent_provider_is_left_at_every_step() {
+async fn a_provider_that_is_silent_in_the_setup_is_left() {
     let provider = Provider::listen().await;
-    let mut dialling = Dialling::with(&provider, Some(provider.authority()), |config| {
+    let dialling = Dialling::with(&provider, Some(provider.authority()), |config| {
         config.step_timeout = Duration::from_millis(300);
-        config.silence_timeout = Duration::from_secs(1);
     });
     // Says nothing at all.
     let silent = provider.accept_tcp().await;
     dialling.away("the handshake not done within 300ms").await;
     drop(silent);
-    // Shakes hands and says nothing more.
-    let mut shaken = provider.accept_secured().await.unwrap();
+    // Shakes hands, in time at last, and says nothing more.
+    let mut shaken = loop {
+        if let Some(shaken) = provider.accept_secured().await {
+            break shaken;
+        }
+    };
     dialling.away("the setup not done within 300ms").await;
     shaken.ended().await;
-    // Sets up and says nothing more.
-    let mut set_up = provider.accept().await;
-    let first = first_work(&mut set_up, &mut dialling).await;
-    dialling.away("it has said nothing for 1s").await;
-    set_up.ended().await;
+    dialling.end().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_falls_silent_is_dialled_again_and_its_work_served_on() {
+    let provider = Provider::listen().await;
+    let mut dialling = Dialling::with(&provider, Some(provider.authority()), |config| {
+        config.silence_timeout = Duration::from_secs(2);
+    });
+    let mut client = provider.accept().await;
+    let first = first_work(&mut client, &mut dialling).await;
+    dialling.away("it has said nothing for 2s").await;
+    client.ended().await;
     let again = provider.accept().await;
     let served = dialling.templates.work().borrow().clone().unwrap();
     assert_eq!(served.current.template_id, first.current.template_id);
@@ -376,4 +387,55 @@ async fn a_stop_sends_the_blocks_that_wait_and_closes_the_connection() {
     assert_eq!(client.solution().await.header_nonce, 1);
     client.ended().await;
     dialling.end().await;
+}
+
+#[tokio::test]
+async fn a_pool_is_ready_once_it_has_a_template_and_shows_where_it_comes_from() {
+    let provider = Provider::listen().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = pool::PoolConfig {
+        data_dir: dir.path().join("pool"),
+        ..pool::PoolConfig::default()
+    };
+    config.mint_link.listen = "127.0.0.1:0".parse().unwrap();
+    config.dashboard.listen = "127.0.0.1:0".parse().unwrap();
+    config.templates.source = Source::Sv2Tp;
+    config.templates.sv2_tp.address = provider.address().to_string();
+    config.templates.sv2_tp.authority_key = Some(provider.authority());
+    let pool = pool::start(config, CancellationToken::new()).await.unwrap();
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{}{path}", pool.dashboard_address())).await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let mut client = provider.accept().await;
+    let (status, why) = get("/readyz").await;
+    assert_eq!(status, 503, "{why}");
+    assert!(why.contains("no template yet"), "{why}");
+    let (_, shown) = get("/api/v1/pool").await;
+    assert!(
+        shown.contains(r#""template":{"source":"sv2-tp""#) && shown.contains(r#""age_ms":null"#),
+        "{shown}"
+    );
+
+    client.template(template(10, true)).await;
+    client.tip(tip(10, 1)).await;
+    let mut work = pool.templates().work();
+    timeout(PATIENCE, work.wait_for(Option::is_some))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(get("/readyz").await.0, 200);
+    let (_, metrics) = get("/metrics").await;
+    for line in [
+        r#"ehash_pool_template_source_connected{source="sv2-tp"} 1"#,
+        "ehash_pool_templates_total 1",
+        "ehash_pool_tips_total 1",
+        "ehash_pool_blocks_lost_total 0",
+        "ehash_pool_template_age_seconds",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    pool.stop().await;
+    client.ended().await;
 }
