@@ -149,6 +149,14 @@ impl LinkError {
         matches!(self, Self::Closed | Self::Codec(CodecError::Io(_)))
     }
 
+    /// Whether the pool does not want this mint, as opposed to: can't talk to it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::LegacyRefused | Self::BadProof(_) | Self::NotListed(_) | Self::Deadline { step: Step::Proof, .. }
+        )
+    }
+
     /// The reason as a metric's label.
     pub fn reason(&self) -> FailureReason {
         match self {

@@ -29,6 +29,8 @@ mod setup;
 mod testkit;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use collector::LinkCollector;
 pub use error::{FailureReason, LinkError, Malformed, Step};

@@ -74,11 +74,10 @@ impl MintQuoteNotification {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::vector;
 
-    const NOTIFICATION: &str = include_str!("../vectors/quote_notification.hex");
-
-    fn vector() -> Frame {
-        Frame::from_bytes(&hex::decode(NOTIFICATION.trim()).unwrap()).unwrap()
+    fn legacy() -> Frame {
+        vector("quote-notification-legacy")
     }
 
     fn notification() -> MintQuoteNotification {
@@ -91,16 +90,16 @@ mod tests {
 
     #[test]
     fn vector_of_a_quote_notification() {
-        assert_eq!(notification().to_frame(0).unwrap(), vector());
-        assert_eq!(MintQuoteNotification::decode(vector().payload).unwrap(), notification());
+        assert_eq!(notification().to_frame(0).unwrap(), legacy());
+        assert_eq!(MintQuoteNotification::decode(legacy().payload).unwrap(), notification());
         let negotiated = notification().to_frame(0x4D51).unwrap();
         assert_eq!((negotiated.extension_type, negotiated.channel_msg), (0x4D51, true));
-        assert_eq!(negotiated.payload, vector().payload);
+        assert_eq!(negotiated.payload, legacy().payload);
     }
 
     #[test]
     fn a_notification_cut_short_is_malformed_and_a_longer_one_is_read() {
-        let payload = vector().payload;
+        let payload = legacy().payload;
         for end in 0..payload.len() {
             assert!(MintQuoteNotification::decode(payload[..end].to_vec()).is_err(), "{end}");
         }

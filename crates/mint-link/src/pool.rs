@@ -44,7 +44,7 @@ pub struct PoolTimers {
     pub setup: Duration,
     /// From then until the mint negotiates; default 2 s. After it the mint counts as a legacy one, until it negotiates.
     pub negotiation: Duration,
-    /// From the mint's negotiating MintProof until it proves itself; default 5 s.
+    /// From the mint's negotiating MintProof until it proves itself; default 10 s.
     pub proof: Duration,
     /// A batch of requests until the mint has taken it; default 10 s.
     pub write: Duration,
@@ -56,7 +56,7 @@ impl Default for PoolTimers {
             handshake: Duration::from_secs(10),
             setup: Duration::from_secs(10),
             negotiation: Duration::from_secs(2),
-            proof: Duration::from_secs(5),
+            proof: Duration::from_secs(10),
             write: Duration::from_secs(10),
         }
     }

@@ -57,6 +57,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     }
 }
 
+/// The vectors that `docs/PROTOCOL.md` shows.
+pub(crate) fn vectors() -> Vec<serde_json::Value> {
+    serde_json::from_str(include_str!("../../../docs/vectors.json")).unwrap()
+}
+
+/// The frame of a vector.
+pub(crate) fn frame_of(vector: &serde_json::Value) -> Frame {
+    Frame::from_bytes(&hex::decode(vector["frame"].as_str().unwrap()).unwrap()).unwrap()
+}
+
+/// The frame of the vector with this name.
+pub(crate) fn vector(name: &str) -> Frame {
+    let vectors = vectors();
+    let vector = vectors.iter().find(|vector| vector["name"] == name);
+    frame_of(vector.unwrap_or_else(|| panic!("docs/vectors.json has no {name}")))
+}
+
 /// A frame of extension 0x0001.
 pub(crate) fn negotiation(message: ExtensionMessage) -> Frame {
     message.to_frame().unwrap()

@@ -1,14 +1,10 @@
 use super::*;
-use crate::extensions::ExtensionIds;
+use crate::{extensions::ExtensionIds, testkit::vector};
 
-const REQUEST: &str = include_str!("../../vectors/quote_request.hex");
-const RESPONSE: &str = include_str!("../../vectors/quote_response.hex");
-const ERROR: &str = include_str!("../../vectors/quote_error.hex");
-const ERROR_CORRELATED: &str = include_str!("../../vectors/quote_error_correlated.hex");
-
-fn frame(vector: &str) -> Frame {
-    Frame::from_bytes(&hex::decode(vector.trim()).unwrap()).unwrap()
-}
+const REQUEST: &str = "quote-request";
+const RESPONSE: &str = "quote-response";
+const ERROR: &str = "quote-error-legacy";
+const ERROR_CORRELATED: &str = "quote-error";
 
 fn counting() -> HeaderHash {
     HeaderHash(std::array::from_fn(|i| i as u8))
@@ -35,8 +31,8 @@ fn refused(header_hash: Option<HeaderHash>, code: RefusalCode) -> QuoteAnswer {
 
 #[test]
 fn vector_of_a_quote_request() {
-    assert_eq!(request().to_frame().unwrap(), frame(REQUEST));
-    assert_eq!(MintQuoteRequest::decode(frame(REQUEST).payload).unwrap(), request());
+    assert_eq!(request().to_frame().unwrap(), vector(REQUEST));
+    assert_eq!(MintQuoteRequest::decode(vector(REQUEST).payload).unwrap(), request());
 }
 
 #[test]
@@ -46,56 +42,56 @@ fn vector_of_a_quote_response() {
         quote_id: "01a2027e-a6b6-7fe1-a757-ff6fa6c0c235".to_owned(),
     };
     for correlated in [false, true] {
-        assert_eq!(created.to_frame(correlated).unwrap(), frame(RESPONSE));
+        assert_eq!(created.to_frame(correlated).unwrap(), vector(RESPONSE));
     }
-    assert_eq!(QuoteAnswer::decode_response(frame(RESPONSE).payload).unwrap(), created);
+    assert_eq!(QuoteAnswer::decode_response(vector(RESPONSE).payload).unwrap(), created);
 }
 
 #[test]
 fn vector_of_a_quote_error_of_older_peers() {
     // They know one code and no hash: both are left out, whatever the reason.
     let answer = refused(Some(counting()), RefusalCode::Amount);
-    assert_eq!(answer.to_frame(false).unwrap(), frame(ERROR));
+    assert_eq!(answer.to_frame(false).unwrap(), vector(ERROR));
     let read = refused(None, RefusalCode::Other);
-    assert_eq!(QuoteAnswer::decode_error(frame(ERROR).payload, false).unwrap(), read);
+    assert_eq!(QuoteAnswer::decode_error(vector(ERROR).payload, false).unwrap(), read);
     // Sent before the mint heard that the extension is on.
-    assert_eq!(QuoteAnswer::decode_error(frame(ERROR).payload, true).unwrap(), read);
+    assert_eq!(QuoteAnswer::decode_error(vector(ERROR).payload, true).unwrap(), read);
 }
 
 #[test]
 fn vector_of_a_quote_error_with_its_hash() {
     let answer = refused(Some(counting()), RefusalCode::Conflict);
-    assert_eq!(answer.to_frame(true).unwrap(), frame(ERROR_CORRELATED));
+    assert_eq!(answer.to_frame(true).unwrap(), vector(ERROR_CORRELATED));
     assert_eq!(
-        QuoteAnswer::decode_error(frame(ERROR_CORRELATED).payload, true).unwrap(),
+        QuoteAnswer::decode_error(vector(ERROR_CORRELATED).payload, true).unwrap(),
         answer
     );
-    let uncorrelated = QuoteAnswer::decode_error(frame(ERROR_CORRELATED).payload, false).unwrap();
+    let uncorrelated = QuoteAnswer::decode_error(vector(ERROR_CORRELATED).payload, false).unwrap();
     assert_eq!(uncorrelated.header_hash(), None);
     assert!(refused(None, RefusalCode::Other).to_frame(true).is_err());
 }
 
 #[test]
 fn every_message_cut_short_is_malformed_and_a_longer_one_is_read() {
-    for end in 0..frame(REQUEST).payload.len() {
+    for end in 0..vector(REQUEST).payload.len() {
         assert!(
-            MintQuoteRequest::decode(frame(REQUEST).payload[..end].to_vec()).is_err(),
+            MintQuoteRequest::decode(vector(REQUEST).payload[..end].to_vec()).is_err(),
             "{end}"
         );
     }
-    for end in 0..frame(RESPONSE).payload.len() {
+    for end in 0..vector(RESPONSE).payload.len() {
         assert!(
-            QuoteAnswer::decode_response(frame(RESPONSE).payload[..end].to_vec()).is_err(),
+            QuoteAnswer::decode_response(vector(RESPONSE).payload[..end].to_vec()).is_err(),
             "{end}"
         );
     }
-    for end in 0..frame(ERROR).payload.len() {
+    for end in 0..vector(ERROR).payload.len() {
         assert!(
-            QuoteAnswer::decode_error(frame(ERROR).payload[..end].to_vec(), true).is_err(),
+            QuoteAnswer::decode_error(vector(ERROR).payload[..end].to_vec(), true).is_err(),
             "{end}"
         );
     }
-    let longer = [frame(REQUEST).payload, vec![1, 2, 3]].concat();
+    let longer = [vector(REQUEST).payload, vec![1, 2, 3]].concat();
     assert_eq!(MintQuoteRequest::decode(longer).unwrap(), request());
 }
 
@@ -140,7 +136,7 @@ fn what_does_not_fit_a_field_is_refused_or_cut() {
             message: "é".repeat(127),
         }
     );
-    let mut not_text = frame(REQUEST).payload;
+    let mut not_text = vector(REQUEST).payload;
     not_text[9] = 0xff;
     assert_eq!(MintQuoteRequest::decode(not_text), Err(Malformed::Text));
 }
@@ -192,7 +188,7 @@ fn a_message_is_known_by_extension_and_type_together() {
 
 #[test]
 fn quote_ids_and_locking_keys_stay_out_of_debug_output() {
-    let created = QuoteAnswer::decode_response(frame(RESPONSE).payload).unwrap();
+    let created = QuoteAnswer::decode_response(vector(RESPONSE).payload).unwrap();
     assert!(!format!("{created:?}").contains("01a2027e"));
     assert!(!format!("{:?}", request()).contains("387b85"));
 }

@@ -1,6 +1,6 @@
 //! One session of a pool with a mint: setup, the gate, then reading and writing side by side.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use stats_push::{CacheSession, Snapshot};
@@ -29,6 +29,10 @@ use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
 /// Replies of the reader that wait for the writer; a mint that asks for more than this without reading is dropped.
 const REPLY_PLACES: usize = 8;
 
+/// A refused mint is let go no sooner than this after it came. Older ones dial again at once, for ever: each round costs
+/// a handshake.
+const REFUSED_AFTER: Duration = Duration::from_secs(1);
+
 /// Serves the connection of one peer from the handshake to its end.
 pub(crate) async fn run<S>(link: &PoolLink, stream: S, address: SocketAddr, stop: &CancellationToken) -> LinkError
 where
@@ -50,6 +54,7 @@ async fn serve<S>(link: &PoolLink, stream: S, address: SocketAddr) -> Result<Inf
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let came = Instant::now();
     let config = &link.config;
     let peer = address.to_string();
     let handshake = respond(
@@ -72,7 +77,12 @@ where
         gate,
         admission: link.admission.clone(),
     };
-    waiting.pass().await?;
+    if let Err(error) = waiting.pass().await {
+        if error.is_refusal() {
+            sleep_until(came + REFUSED_AFTER).await;
+        }
+        return Err(error);
+    }
     waiting.work(address, device).await
 }
 

@@ -3,49 +3,85 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::*;
 
-/// A `MintStatsResponse` written out by hand from the table in `docs/PROTOCOL.md`, field by field.
-const RESPONSE: &str = concat!(
-    "07000000",         // request_id 7
-    "03",               // reason: requested
-    "efcdab8967452301", // run_id 0x0123456789abcdef
-    "7b00000000000000", // sequence 123
-    "7be897b69a010000", // taken_at_ms 1764000000123
-    "88130000",         // interval_ms 5000
-    "2a00000000000000", // total_quotes_issued 42
-    "4005000000000000", // total_ehash_issued 1344
-    "0100000000000000", // quotes_unpaid 1
-    "0300000000000000", // quotes_paid 3
-    "2900000000000000", // quotes_issued 41
-    "0800000000000000", // amount_unpaid 8
-    "6000000000000000", // amount_paid 96
-    "0200",             // units_total 2
-    "02",               // units: two listed
-    "0468617368",       // "hash"
-    "0100000000000000", // quotes unpaid 1
-    "0300000000000000", // quotes paid 3
-    "2900000000000000", // quotes issued 41
-    "0800000000000000", // amount unpaid 8
-    "6000000000000000", // amount paid 96
-    "4005000000000000", // amount issued 1344
-    "18e497b69a010000", // last_issued_at_ms 1763999999000
-    "03736174",         // "sat"
-    "0000000000000000",
-    "0000000000000000",
-    "0100000000000000", // quotes issued 1
-    "0000000000000000",
-    "0000000000000000",
-    "0900000000000000", // amount issued 9
-    "0000000000000000", // never
-);
+/// The vectors that `docs/PROTOCOL.md` shows.
+fn vectors() -> Vec<Value> {
+    serde_json::from_str(include_str!("../../../../docs/vectors.json")).unwrap()
+}
+
+/// Extension type without the channel bit, message type and payload of a vector's frame.
+fn frame(vector: &Value) -> (u16, u8, Vec<u8>) {
+    let frame = bytes(vector["frame"].as_str().unwrap());
+    let extension = u16::from_le_bytes([frame[0], frame[1]]) & 0x7fff;
+    assert_eq!(frame.len() - 6, usize::from(u16::from_le_bytes([frame[3], frame[4]])));
+    (extension, frame[2], frame[6..].to_vec())
+}
+
+/// The payload of the vector with this name.
+fn payload(name: &str) -> Vec<u8> {
+    let vector = vectors().into_iter().find(|vector| vector["name"] == name).unwrap();
+    frame(&vector).2
+}
+
+/// The vector that [`response`] spells out.
+fn requested() -> Vec<u8> {
+    payload("stats-requested")
+}
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
         .collect()
+}
+
+/// The fields as the vectors name them, U64 as decimal text.
+fn fields_of(snapshot: &Snapshot) -> Value {
+    let text = |number: u64| number.to_string();
+    let units = snapshot.units.iter().map(|unit| {
+        json!({
+            "unit": &*unit.unit,
+            "quotes_unpaid": text(unit.quotes.unpaid),
+            "quotes_paid": text(unit.quotes.paid),
+            "quotes_issued": text(unit.quotes.issued),
+            "amount_unpaid": text(unit.amounts.unpaid),
+            "amount_paid": text(unit.amounts.paid),
+            "amount_issued": text(unit.amounts.issued),
+            "last_issued_at_ms": text(unit.last_issued_at.map_or(0, |time| time.0)),
+        })
+    });
+    let units: Vec<_> = units.collect();
+    json!({
+        "request_id": snapshot.request_id,
+        "reason": snapshot.reason.code(),
+        "run_id": text(snapshot.run_id.0),
+        "sequence": text(snapshot.sequence),
+        "taken_at_ms": text(snapshot.taken_at.0),
+        "interval_ms": snapshot.interval.as_millis() as u64,
+        "total_quotes_issued": text(snapshot.ehash.quotes_redeemed),
+        "total_ehash_issued": text(snapshot.ehash.amounts.issued),
+        "quotes_unpaid": text(snapshot.ehash.quotes.unpaid),
+        "quotes_paid": text(snapshot.ehash.quotes.paid),
+        "quotes_issued": text(snapshot.ehash.quotes.issued),
+        "amount_unpaid": text(snapshot.ehash.amounts.unpaid),
+        "amount_paid": text(snapshot.ehash.amounts.paid),
+        "units_total": snapshot.units_total,
+        "units": units,
+    })
+}
+
+/// The name that the vectors have for an error.
+fn name_of(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::Truncated { .. } => "truncated",
+        DecodeError::ZeroRequestId => "zero_request_id",
+        DecodeError::UnknownReason(_) => "unknown_reason",
+        DecodeError::Interval(_) => "interval",
+        DecodeError::UnitName(_) => "not_utf8",
+    }
 }
 
 fn response() -> Snapshot {
@@ -116,8 +152,35 @@ fn listing(names: impl IntoIterator<Item = String>) -> Snapshot {
 
 #[test]
 fn the_response_vector_reads_and_writes() {
-    assert_eq!(response().encode(), bytes(RESPONSE));
-    assert_eq!(Snapshot::decode(&bytes(RESPONSE)).unwrap(), response());
+    assert_eq!(response().encode(), requested());
+    assert_eq!(Snapshot::decode(&requested()).unwrap(), response());
+}
+
+#[test]
+fn every_vector_of_statistics_reads_as_it_says_and_writes_as_it_is() {
+    let mut seen = [0, 0];
+    for vector in vectors() {
+        let (extension, msg_type, payload) = frame(&vector);
+        let read = match (extension, msg_type) {
+            (EXTENSION_TYPE, MINT_STATS_REQUEST) => MintStatsRequest::decode(&payload)
+                .map(|request| (json!({ "request_id": request.request_id }), request.encode())),
+            (EXTENSION_TYPE, MINT_STATS_RESPONSE) => {
+                Snapshot::decode(&payload).map(|snapshot| (fields_of(&snapshot), snapshot.encode()))
+            }
+            _ => continue,
+        };
+        let name = &vector["name"];
+        match read {
+            Ok((fields, written)) => {
+                let appended = bytes(vector["appended"].as_str().unwrap_or_default());
+                assert_eq!(fields, vector["fields"], "{name}");
+                assert_eq!([written, appended].concat(), payload, "{name}");
+            }
+            Err(error) => assert_eq!(vector["error"], name_of(&error), "{name}"),
+        }
+        seen[usize::from(msg_type - MINT_STATS_REQUEST)] += 1;
+    }
+    assert!(seen[0] >= 4 && seen[1] >= 12, "{seen:?}");
 }
 
 #[test]
@@ -144,14 +207,14 @@ fn the_request_vector_reads_and_writes() {
 
 #[test]
 fn a_newer_sender_appends_fields() {
-    let mut payload = bytes(RESPONSE);
+    let mut payload = requested();
     payload.extend([0xff; 40]);
     assert_eq!(Snapshot::decode(&payload).unwrap(), response());
 }
 
 #[test]
 fn p10_every_truncation_is_refused() {
-    let payload = bytes(RESPONSE);
+    let payload = requested();
     for length in 0..payload.len() {
         let message = "MintStatsResponse";
         assert_eq!(
@@ -170,7 +233,7 @@ fn p10_an_interval_out_of_bounds_is_malformed() {
         (3_600_000, true),
         (3_600_001, false),
     ] {
-        let mut payload = bytes(RESPONSE);
+        let mut payload = requested();
         payload[29..33].copy_from_slice(&u32::to_le_bytes(interval_ms));
         let decoded = Snapshot::decode(&payload).map(|snapshot| snapshot.interval);
         let expected = Duration::from_millis(interval_ms.into());
@@ -187,14 +250,14 @@ fn p10_an_interval_out_of_bounds_is_malformed() {
 
 #[test]
 fn p10_an_unknown_reason_is_malformed() {
-    let mut payload = bytes(RESPONSE);
+    let mut payload = requested();
     payload[4] = 5;
     assert_eq!(Snapshot::decode(&payload), Err(DecodeError::UnknownReason(5)));
 }
 
 #[test]
 fn p10_a_unit_name_that_is_not_utf8_is_malformed() {
-    let mut payload = bytes(RESPONSE);
+    let mut payload = requested();
     let sat = payload.len() - 56 - 3;
     payload[sat] = 0xff;
     assert_eq!(Snapshot::decode(&payload), Err(DecodeError::UnitName(1)));
@@ -310,7 +373,7 @@ proptest! {
 
     #[test]
     fn p10_a_damaged_message_is_read_or_refused(at in 0usize..213, value in any::<u8>()) {
-        let mut payload = bytes(RESPONSE);
+        let mut payload = requested();
         payload[at] = value;
         if let Ok(snapshot) = Snapshot::decode(&payload) {
             prop_assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));

@@ -83,7 +83,7 @@ fn a_mint_that_proves_a_listed_key_is_ready_at_once() {
         case.request(&[STATS, PROOF, 7], &rule, 10 * MS),
         success(&[STATS, PROOF])
     );
-    assert!(case.waits_until(&rule, 11 * MS, 5010 * MS));
+    assert!(case.waits_until(&rule, 11 * MS, 10_010 * MS));
     assert!(case.prove(&rule).unwrap());
     assert_eq!(case.gate.proven(), Some(case.key.public()));
     assert!(case.is_ready(&rule, 12 * MS));
@@ -96,13 +96,13 @@ fn a_promised_proof_that_does_not_come_ends_the_session() {
     let rule = only(&case.key);
     case.request(&[PROOF], &rule, 10 * MS);
     assert!(matches!(
-        case.verdict(&rule, 5010 * MS),
+        case.verdict(&rule, 10_010 * MS),
         Verdict::Refuse(LinkError::Deadline { step: Step::Proof, .. })
     ));
     // Where any mint will do, or an older one, it is let in without.
     for rule in [any(), legacy(only(&case.key))] {
-        assert!(case.waits_until(&rule, 5009 * MS, 5010 * MS));
-        assert!(case.is_ready(&rule, 5010 * MS));
+        assert!(case.waits_until(&rule, 10_009 * MS, 10_010 * MS));
+        assert!(case.is_ready(&rule, 10_010 * MS));
     }
 }
 
@@ -156,7 +156,7 @@ fn where_proof_is_demanded_a_request_without_it_is_answered_with_what_is_require
     assert!(case.waits_until(&rule, MS, 2000 * MS));
     // Asked properly, it goes on.
     assert_eq!(case.request(&[STATS, PROOF], &rule, 2 * MS), success(&[STATS, PROOF]));
-    assert!(case.waits_until(&rule, 3 * MS, 5002 * MS));
+    assert!(case.waits_until(&rule, 3 * MS, 10_002 * MS));
 }
 
 #[test]
@@ -185,10 +185,10 @@ fn a_request_for_nothing_that_is_known_is_an_error_and_a_later_one_adds() {
     assert_eq!(case.gate.extensions(), ExtensionIds::default().among(&[STATS, QUOTES]));
     case.request(&[PROOF], &rule, 9 * MS);
     assert_eq!(case.gate.extensions(), Extensions::ALL);
-    assert!(case.waits_until(&rule, 9 * MS, 5009 * MS));
+    assert!(case.waits_until(&rule, 9 * MS, 10_009 * MS));
     // Repeated, it does not buy time.
     case.request(&[PROOF], &rule, 4000 * MS);
-    assert!(case.is_ready(&rule, 5009 * MS));
+    assert!(case.is_ready(&rule, 10_009 * MS));
     // Only a mint asks.
     assert_eq!(case.gate.on_message(success(&[STATS]), &rule, case.start), None);
 }
