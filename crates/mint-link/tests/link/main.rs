@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mint_link::{
     Admission, FailureReason, HeaderHash, LinkMetrics, LinkState, LinkStatus, MintKey, MintLink, MintQuoteRequest,
-    MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall,
+    MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall, RefusalCode,
 };
-use stats_push::{EhashTotals, PushConfig, Reason, RunId, SnapshotCache, Status, Totals};
+use stats_push::{Connection, Counters, EhashTotals, PushConfig, Reason, RunId, SnapshotCache, Status, Totals};
 use sv2_transport::AuthorityKeypair;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod negotiation;
+mod old_peers;
+mod proof;
+
 const LONG: Duration = Duration::from_secs(30);
+/// For deadlines that are to pass.
+const SHORT: Duration = Duration::from_millis(200);
 
 struct Pool {
     address: SocketAddr,
@@ -28,7 +34,7 @@ struct Pool {
     metrics: Arc<LinkMetrics>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    _rule: watch::Sender<Arc<Admission>>,
+    rule: watch::Sender<Arc<Admission>>,
 }
 
 impl Pool {
@@ -37,6 +43,29 @@ impl Pool {
     }
 
     async fn at(address: SocketAddr, authority: AuthorityKeypair, rule: Admission, places: usize) -> Self {
+        Self::with(address, authority, rule, |config| {
+            config.max_connections = places;
+            config.timers.handshake = Duration::from_secs(2);
+        })
+        .await
+    }
+
+    /// One that gives its mint this long to negotiate, and to prove itself.
+    async fn timed(rule: Admission, negotiation: Duration, proof: Duration) -> Self {
+        let address = "127.0.0.1:0".parse().unwrap();
+        Self::with(address, AuthorityKeypair::generate(), rule, |config| {
+            config.timers.negotiation = negotiation;
+            config.timers.proof = proof;
+        })
+        .await
+    }
+
+    async fn with(
+        address: SocketAddr,
+        authority: AuthorityKeypair,
+        rule: Admission,
+        alter: impl FnOnce(&mut PoolLinkConfig),
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (rule, admission) = watch::channel(Arc::new(rule));
@@ -47,8 +76,7 @@ impl Pool {
             CancellationToken::new(),
         );
         let mut config = PoolLinkConfig::new(authority.clone());
-        config.max_connections = places;
-        config.timers.handshake = Duration::from_secs(2);
+        alter(&mut config);
         let link = Arc::new(PoolLink::new(
             config,
             admission,
@@ -65,7 +93,7 @@ impl Pool {
             metrics,
             stop,
             task,
-            _rule: rule,
+            rule,
         }
     }
 
@@ -80,6 +108,31 @@ impl Pool {
 
     async fn session(&mut self) -> MintSession {
         timeout(LONG, self.sessions.recv()).await.expect("no session").unwrap()
+    }
+
+    /// Whether nothing of any session has come to count or show.
+    fn nothing_shows(&mut self) -> bool {
+        let view = self.cache.load();
+        view.connection == Connection::Never
+            && view.latest.is_none()
+            && view.peer.is_none()
+            && view.counters == Counters::default()
+            && self.sessions.try_recv().is_err()
+            && self.metrics.read().ready == 0
+    }
+
+    fn status(&self) -> Status {
+        self.cache.load().freshness(std::time::Instant::now()).status
+    }
+
+    /// Waits until this many connections have ended for this reason.
+    async fn ended(&self, reason: FailureReason, count: u64) {
+        let seen = async {
+            while self.metrics.read().ended(reason) < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LONG, seen).await.expect("no connection ends for this reason");
     }
 
     async fn sees(&self, what: impl Fn(&stats_push::MintView) -> bool) {
@@ -108,6 +161,10 @@ impl Mint {
         let (calls, mut quotes) = mpsc::channel::<QuoteCall>(1024);
         let batcher = tokio::spawn(async move {
             while let Some(call) = quotes.recv().await {
+                if call.request.amount == 0 {
+                    call.answer.refused(RefusalCode::Amount, "nothing");
+                    continue;
+                }
                 let id = call.request.header_hash.to_string();
                 call.answer.created(&id[..36]);
             }
