@@ -3,10 +3,13 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
-use pool::PoolConfig;
+use pool::{Mints, PoolConfig};
 use service::{CommonArgs, Service};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 /// A mining pool that pays in ecash: asks its mint for a quote for every share, and shows live what the mint has issued
 #[derive(Debug, Parser)]
@@ -33,10 +36,30 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         writeln!(out, "{}", pool::authority(&config)?.public())?;
         return Ok(());
     }
+    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP can't be waited for")?;
     let running = pool::start(config, stop).await?;
     writeln!(out, "mint-link={}", running.mint_link_address())?;
     writeln!(out, "dashboard={}", running.dashboard_address())?;
     out.flush()?;
-    running.ended().await;
+    let mints = running.mints().clone();
+    let reloading = async {
+        while hangups.recv().await.is_some() {
+            reload(args, &mints);
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = running.ended() => {}
+        () = reloading => {}
+    }
     Ok(())
+}
+
+/// Reads the list of mints anew. The pool goes on with the old one if the file does not allow it.
+fn reload(args: &Args, mints: &Mints) {
+    match args.common.load().and_then(|config| mints.apply(config)) {
+        Ok(true) => info!("SIGHUP: the list of mints has changed; other keys of the file need a restart"),
+        Ok(false) => info!("SIGHUP: the list of mints is what it was; other keys of the file need a restart"),
+        Err(error) => warn!("SIGHUP: the list of mints stays as it was: {error}"),
+    }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mint_link::{Admission, LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
+use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
 use service::{BindError, ConfigError, bind, data_dir};
 use stats_push::SnapshotCache;
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 use template_distribution_sv2::CoinbaseOutputConstraints;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::authority::{AuthorityError, authority};
 use crate::config::{MintLinkSection, PoolConfig};
 use crate::intake::ShareIntake;
 use crate::notices::Notices;
+use crate::mints::Mints;
 use crate::outbox::{OpenError, Outbox};
 use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
 use crate::status::Status;
@@ -87,6 +88,7 @@ pub struct Running {
     cache: SnapshotCache,
     templates: Templates,
     pump: PumpStats,
+    mints: Mints,
     stop: CancellationToken,
     end: JoinHandle<()>,
 }
@@ -140,6 +142,12 @@ impl Running {
         &self.templates
     }
 
+    /// Which mints may connect, to be changed while the pool runs.
+    #[must_use]
+    pub fn mints(&self) -> &Mints {
+        &self.mints
+    }
+
     /// What went on between outbox and mint.
     #[must_use]
     pub fn pump_counts(&self) -> PumpCounts {
@@ -178,6 +186,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let outbox = Outbox::open(&file, &config.outbox).map_err(|source| StartError::Outbox { file, source })?;
 
     let authority = keys.public();
+    let mints = Mints::new(&config.mint_link, mint_link);
     let quotes = &config.quotes;
     let intake = ShareIntake::new(
         outbox.clone(),
@@ -206,10 +215,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             answer_timeout: config.mint_link.answer_timeout,
         },
         link_config: link_config(&config.mint_link, keys),
-        admission: Admission {
-            mint_public_keys: config.mint_link.mint_public_keys.clone(),
-            allow_legacy_mint: config.mint_link.allow_legacy_mint,
-        },
+        mints: mints.clone(),
         cache: cache.clone(),
         templates_task,
         dashboard_limits,
@@ -226,6 +232,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         cache,
         templates,
         pump,
+        mints,
         stop,
         end,
     })
@@ -238,7 +245,7 @@ struct Parts {
     status: Status,
     pump_config: PumpConfig,
     link_config: PoolLinkConfig,
-    admission: Admission,
+    mints: Mints,
     cache: SnapshotCache,
     templates_task: JoinHandle<()>,
     dashboard_limits: dashboard::Limits,
@@ -250,15 +257,13 @@ impl Parts {
     async fn run(self, link: TcpListener, http: TcpListener, stop: CancellationToken) {
         let (sessions_tx, sessions) = mpsc::channel(SESSIONS);
         let link_up = Arc::clone(&self.status.link_up);
-        // The list of mints is that of the configuration for as long as the pool runs.
-        let (_, admission) = watch::channel(Arc::new(self.admission));
         let link_metrics = Arc::<LinkMetrics>::default();
         let mut metrics = dashboard::registry();
         metrics.register_collector(Box::new(self.status.clone()));
         metrics.register_collector(Box::new(LinkCollector(Arc::clone(&link_metrics))));
         let pool_link = PoolLink::new(
             self.link_config,
-            admission,
+            self.mints.watch(),
             self.cache.clone(),
             sessions_tx,
             link_metrics,

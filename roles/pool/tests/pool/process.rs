@@ -14,7 +14,7 @@ use crate::mint::Identity;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pool");
 
-fn write_config(dir: &Path, more: &str) -> String {
+pub(crate) fn write_config(dir: &Path, more: &str) -> String {
     let file = dir.join("pool.toml");
     let data_dir = dir.join("data");
     let text = format!("data_dir = {data_dir:?}\n{more}\n[dashboard]\nlisten = \"127.0.0.1:0\"\n");
@@ -22,12 +22,12 @@ fn write_config(dir: &Path, more: &str) -> String {
     file.display().to_string()
 }
 
-fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(PROGRAM).args(args).output().unwrap()
 }
 
 /// Starts it and waits until it serves; gives the address of its dashboard.
-async fn serve(config: &str) -> (Child, String) {
+pub(crate) async fn serve(config: &str) -> (Child, String) {
     let mut child = tokio::process::Command::new(PROGRAM)
         .args(["--config", config, "--log", "warn"])
         .stdout(Stdio::piped())
@@ -43,15 +43,15 @@ async fn serve(config: &str) -> (Child, String) {
     }
 }
 
-async fn terminate(mut child: Child) -> ExitStatus {
+/// Sends a signal by its name.
+pub(crate) fn send(child: &Child, signal: &str) {
     let id = child.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-s", "TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let status = Command::new("kill").args(["-s", signal, &id]).status();
+    assert!(status.unwrap().success());
+}
+
+pub(crate) async fn terminate(mut child: Child) -> ExitStatus {
+    send(&child, "TERM");
     tokio::time::timeout(Duration::from_secs(30), child.wait())
         .await
         .unwrap()
@@ -101,7 +101,7 @@ async fn it_shows_its_key_serves_and_stops_in_order() {
     assert_eq!(terminate(child).await.code(), Some(0));
 }
 
-fn share(n: u32) -> AcceptedShare {
+pub(crate) fn share(n: u32) -> AcceptedShare {
     let mut header_hash = [9; 32];
     header_hash[..4].copy_from_slice(&n.to_le_bytes());
     AcceptedShare {
