@@ -18,6 +18,7 @@ use stats_push::{PerState, Reason};
 use tokio_util::sync::CancellationToken;
 
 mod linked;
+mod old_pool;
 mod program;
 
 fn config(folder: &Path) -> MintConfig {

@@ -11,6 +11,8 @@
 #[cfg(feature = "bitcoin-core")]
 mod bitcoin_core;
 mod mint;
+mod old_mint;
 mod process;
+mod reload;
 mod serving;
 mod templates;
