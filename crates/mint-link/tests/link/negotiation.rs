@@ -1,9 +1,9 @@
 //! Negotiation in every order, each end against a peer that the test plays.
 
 use mint_link::{ExtensionMessage, Extensions, LegacyReason, MINT_PROOF, MINT_QUOTE_ERROR, MintProof, RefusalCode};
+use peer_test::{Peer, QuoteRequest, setup_error, setup_success};
 use stats_push::{MINT_STATS_RESPONSE, Snapshot};
 use sv2_transport::Frame;
-use test_peers::{Peer, QuoteRequest, setup_error, setup_success};
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! Each end against a peer that knows the quote messages and no extension.
 
 use mint_link::{ExtensionMessage, LegacyReason, MINT_QUOTE_ERROR, MINT_QUOTE_RESPONSE};
+use peer_test::{LegacyMint, LegacyPool, LegacySession, Manners, OnQuestion, QuoteRequest, SETUP_CONNECTION};
 use stats_push::Connection;
-use test_peers::{LegacyMint, LegacyPool, LegacySession, Manners, OnQuestion, QuoteRequest, SETUP_CONNECTION};
 
 use super::*;
 

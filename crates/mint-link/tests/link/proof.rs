@@ -1,9 +1,9 @@
 //! Proof in every failure: nothing of a session that has not proven itself counts or shows.
 
 use mint_link::{Extensions, MintProof, MintPublicKey};
+use peer_test::Peer;
 use stats_push::{MINT_STATS_RESPONSE, Snapshot, UnixMillis};
 use sv2_transport::Frame;
-use test_peers::Peer;
 
 use super::{
     negotiation::{request, success},

@@ -1,7 +1,7 @@
 //! A pool that knows quotes and no extension, as hashpool's, before the whole mint.
 
 use mint::PoolSection;
-use test_peers::{LegacyPool, LegacySession, OnQuestion, QuoteRequest};
+use peer_test::{LegacyPool, LegacySession, OnQuestion, QuoteRequest};
 
 use super::*;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mint_link::MintKey;
+use peer_test::{LegacyMint, Manners, Seen};
 use pool::{Earned, PoolConfig, Running, start};
 use tempfile::TempDir;
-use test_peers::{LegacyMint, Manners, Seen};
 use tokio_util::sync::CancellationToken;
 
 const KEY: [u8; 33] = [2; 33];
