@@ -252,6 +252,7 @@ fn pool_config(config: &DevnetConfig, dir: &Path, mint: &MintConfig) -> Result<P
         ..PoolConfig::default()
     };
     pool.mint_link.listen = config.listen.mint_link;
+    pool.mining.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     pool.mint_link.mint_public_keys = vec![mint::public_key(mint)?];
     pool.dashboard.listen = config.listen.dashboard;
     pool.quotes.minimum_difficulty = config.mining.minimum_difficulty();

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use service::{ConfigError, data_dir, in_range};
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 
+use crate::mining::MiningSection;
 use crate::outbox::OutboxConfig;
-use crate::templates::TemplatesSection;
+use crate::templates::{Source, TemplatesSection};
 
 /// Everything that a pool can be told; `Default` is what `config/pool.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +23,8 @@ pub struct PoolConfig {
     pub data_dir: PathBuf,
     /// The link to the mint.
     pub mint_link: MintLinkSection,
+    /// Where miners connect, and what they are asked for.
+    pub mining: MiningSection,
     /// Where the blocks come from that are mined.
     pub templates: TemplatesSection,
     /// What shares earn.
@@ -37,6 +40,7 @@ impl Default for PoolConfig {
         Self {
             data_dir: "data/pool".into(),
             mint_link: MintLinkSection::default(),
+            mining: MiningSection::default(),
             templates: TemplatesSection::default(),
             quotes: QuotesSection::default(),
             outbox: OutboxConfig::default(),
@@ -177,7 +181,18 @@ impl PoolConfig {
         )?;
         in_range("mint_link.answer_timeout_ms", &ms(link.answer_timeout), 100..=600_000)?;
         in_range("mint_link.window", &link.window, 1..=10_000)?;
+        self.mining.check()?;
         self.templates.check()?;
+        if self.mining.reward_address.is_none() && self.templates.source != Source::Embedded {
+            return Err(ConfigError::invalid(
+                "mining.reward_address",
+                "none",
+                format_args!(
+                    "expected the bitcoin address that gets the reward of blocks: templates.source = \"{}\" gives real ones",
+                    self.templates.source
+                ),
+            ));
+        }
         in_range("quotes.minimum_difficulty", &self.quotes.minimum_difficulty, 0..=255)?;
         let unit = &self.quotes.unit;
         if !stats_push::is_ehash_unit(&unit.to_lowercase()) || unit.len() > 255 {
@@ -230,6 +245,7 @@ mod tests {
         for section in [
             "",
             "[mint_link]",
+            "[mining]",
             "[templates]",
             "[templates.embedded]",
             "[templates.sv2_tp]",
@@ -278,6 +294,20 @@ mod tests {
             ("mint_link", "negotiation_timeout_ms", "0", "expected 100 to 60000"),
             ("mint_link", "answer_timeout_ms", "99", "expected 100 to 600000"),
             ("mint_link", "window", "0", "expected 1 to 10000"),
+            (
+                "mining",
+                "pool_tag",
+                "\"\"",
+                "expected 1 to 20 printable ASCII characters",
+            ),
+            ("mining", "shares_per_minute", "0.05", "expected 0.1 to 60000"),
+            ("mining", "minimum_difficulty", "97", "expected 0 to 96"),
+            ("mining", "start_difficulty", "15", "expected 16 to 96"),
+            ("mining", "max_connections", "0", "expected 1 to 100000"),
+            ("mining", "max_channels", "0", "expected 1 to 1000000"),
+            ("mining", "max_channels_per_connection", "0", "expected 1 to 1000000"),
+            ("mining", "step_timeout_ms", "99", "expected 100 to 60000"),
+            ("mining", "idle_timeout_ms", "999", "expected 1000 to 86400000"),
             (
                 "templates.embedded",
                 "block_interval_ms",
@@ -336,7 +366,8 @@ mod tests {
     fn a_template_provider_elsewhere_must_be_known_by_its_key() {
         let dialling = |address: &str, rest: &str| {
             load(&format!(
-                "[templates]\nsource = \"sv2-tp\"\n[templates.sv2_tp]\naddress = \"{address}\"\n{rest}"
+                "[mining]\nreward_address = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"\n\
+                 [templates]\nsource = \"sv2-tp\"\n[templates.sv2_tp]\naddress = \"{address}\"\n{rest}"
             ))
         };
         for here in ["127.0.0.1:8442", "[::1]:8442", "localhost:8442"] {
@@ -388,6 +419,20 @@ mod tests {
             refusal.starts_with("templates.source = \"bitcoin-core\": this pool is built without it")
                 && refusal.contains("--features bitcoin-core"),
             "{refusal}"
+        );
+    }
+
+    #[test]
+    fn the_reward_goes_to_an_address_which_must_be_named_where_blocks_are_real() {
+        load("[mining]\nreward_address = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"").unwrap();
+        assert_eq!(
+            complaint("[mining]\nreward_address = \"x\""),
+            "pool.toml: mining.reward_address = \"x\": expected a bitcoin address"
+        );
+        let nobody = complaint("[templates]\nsource = \"sv2-tp\"");
+        assert!(
+            nobody.starts_with("mining.reward_address = none: expected the bitcoin address"),
+            "{nobody}"
         );
     }
 

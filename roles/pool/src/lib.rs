@@ -7,14 +7,14 @@
 //!                            dashboard ◀── load ── SnapshotCache
 //! ```
 //!
-//! [`start`] opens the outbox and the listeners and returns the addresses that it serves; the mining server is not part
-//! of it yet. A share that [`ShareIntake::accept`] has confirmed survives any crash and ends as exactly one quote, or as
+//! [`start`] opens the outbox and the listeners and returns the addresses that it serves. A share that [`ShareIntake::accept`] has confirmed survives any crash and ends as exactly one quote, or as
 //! a refusal with its reason ([`outbox`]). The pool serves without a mint: shares then wait.
 
 pub mod amount;
 mod authority;
 pub mod config;
 mod intake;
+pub mod mining;
 mod mints;
 pub mod notices;
 pub mod outbox;

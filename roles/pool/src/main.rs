@@ -39,6 +39,7 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP can't be waited for")?;
     let running = pool::start(config, stop).await?;
     writeln!(out, "mint-link={}", running.mint_link_address())?;
+    writeln!(out, "mining={}", running.mining_address())?;
     writeln!(out, "dashboard={}", running.dashboard_address())?;
     out.flush()?;
     let mints = running.mints().clone();

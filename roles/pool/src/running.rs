@@ -11,7 +11,6 @@ use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers
 use service::{BindError, ConfigError, bind, data_dir};
 use stats_push::SnapshotCache;
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
-use template_distribution_sv2::CoinbaseOutputConstraints;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -22,23 +21,20 @@ use tracing::{info, warn};
 use crate::authority::{AuthorityError, authority};
 use crate::config::{MintLinkSection, PoolConfig};
 use crate::intake::ShareIntake;
+use crate::mining::{self, Miners, Mining, MiningMetrics, MiningParts};
 use crate::mints::Mints;
 use crate::notices::Notices;
 use crate::outbox::{OpenError, Outbox};
 use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
-use crate::status::Status;
+use crate::status::{MiningStatus, Status};
 use crate::templates::{self, TemplateError, Templates};
 
 /// The outbox's file in the data directory.
 const OUTBOX: &str = "outbox.sqlite";
 /// Ready sessions that wait for the pump; it takes them at once.
 const SESSIONS: usize = 4;
-/// Room in the coinbase transaction for what the pool pays out: one output of any standard kind.
-const PAYOUT: CoinbaseOutputConstraints = CoinbaseOutputConstraints {
-    coinbase_output_max_additional_size: 43,
-    coinbase_output_max_additional_sigops: 4,
-};
 /// How long each part may take to end, of the five seconds that a stop may take.
+const MINING_END: Duration = Duration::from_millis(1500);
 const LINK_END: Duration = Duration::from_millis(1500);
 const DASHBOARD_END: Duration = Duration::from_secs(3);
 const OUTBOX_END: Duration = Duration::from_secs(1);
@@ -80,6 +76,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     mint_link: SocketAddr,
+    mining: SocketAddr,
     dashboard: SocketAddr,
     authority: AuthorityPublicKey,
     outbox: Outbox,
@@ -87,6 +84,7 @@ pub struct Running {
     intake: ShareIntake,
     cache: SnapshotCache,
     templates: Templates,
+    miners: Miners,
     pump: PumpStats,
     mints: Mints,
     stop: CancellationToken,
@@ -100,13 +98,25 @@ impl Running {
         self.mint_link
     }
 
+    /// Where miners connect.
+    #[must_use]
+    pub fn mining_address(&self) -> SocketAddr {
+        self.mining
+    }
+
+    /// Who is mining.
+    #[must_use]
+    pub fn miners(&self) -> &Miners {
+        &self.miners
+    }
+
     /// Where the dashboard serves.
     #[must_use]
     pub fn dashboard_address(&self) -> SocketAddr {
         self.dashboard
     }
 
-    /// What mints pin.
+    /// What mints and miners pin.
     #[must_use]
     pub fn authority_public_key(&self) -> AuthorityPublicKey {
         self.authority
@@ -179,8 +189,10 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let lock = data_dir::take(&config.data_dir, "pool")?;
     let keys = authority(&config)?;
     let link_listener = bind("mint_link.listen", config.mint_link.listen).await?;
+    let mining_listener = bind("mining.listen", config.mining.listen).await?;
     let dashboard_listener = bind("dashboard.listen", config.dashboard.listen).await?;
     let mint_link = address(&link_listener, &config.data_dir)?;
+    let mining = address(&mining_listener, &config.data_dir)?;
     let dashboard = address(&dashboard_listener, &config.data_dir)?;
     let file = config.data_dir.join(OUTBOX);
     let outbox = Outbox::open(&file, &config.outbox).map_err(|source| StartError::Outbox { file, source })?;
@@ -197,7 +209,21 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let cache = SnapshotCache::new();
     let pump = PumpStats::default();
     let stop = stop.child_token();
-    let (templates, templates_task) = templates::start(&config.templates, PAYOUT, stop.clone())?;
+    let payout = mining::payout(&config.mining);
+    let (templates, templates_task) = templates::start(&config.templates, payout, stop.clone())?;
+    let (miners, mining_metrics) = (Miners::default(), Arc::new(MiningMetrics::default()));
+    let mining_server = Mining::new(
+        &config.mining,
+        MiningParts {
+            authority: keys.clone(),
+            quotes_extension: config.mint_link.extensions.quotes,
+            has_default_key: quotes.default_locking_key.is_some(),
+            templates: templates.clone(),
+            intake: intake.clone(),
+            miners: miners.clone(),
+            metrics: Arc::clone(&mining_metrics),
+        },
+    )?;
     let parts = Parts {
         _lock: lock,
         outbox: outbox.clone(),
@@ -207,6 +233,13 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             pump: pump.clone(),
             link_up: Arc::new(AtomicBool::new(true)),
             templates: templates.clone(),
+            mining: MiningStatus {
+                address: mining,
+                authority,
+                miners: miners.clone(),
+                metrics: mining_metrics,
+                up: Arc::new(AtomicBool::new(true)),
+            },
             unit: quotes.unit.to_lowercase(),
         },
         pump_config: PumpConfig {
@@ -217,13 +250,20 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         link_config: link_config(&config.mint_link, keys),
         mints: mints.clone(),
         cache: cache.clone(),
+        mining: mining_server,
         templates_task,
         dashboard_limits,
     };
-    let end = tokio::spawn(parts.run(link_listener, dashboard_listener, stop.clone()));
-    info!(%mint_link, %dashboard, %authority, waiting = outbox.view().tally.waiting, "the pool serves");
+    let listeners = Listeners {
+        link: link_listener,
+        mining: mining_listener,
+        dashboard: dashboard_listener,
+    };
+    let end = tokio::spawn(parts.run(listeners, stop.clone()));
+    info!(%mint_link, %mining, %dashboard, %authority, waiting = outbox.view().tally.waiting, "the pool serves");
     Ok(Running {
         mint_link,
+        mining,
         dashboard,
         authority,
         outbox,
@@ -231,6 +271,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         intake,
         cache,
         templates,
+        miners,
         pump,
         mints,
         stop,
@@ -247,14 +288,23 @@ struct Parts {
     link_config: PoolLinkConfig,
     mints: Mints,
     cache: SnapshotCache,
+    mining: Mining,
     templates_task: JoinHandle<()>,
     dashboard_limits: dashboard::Limits,
 }
 
+/// Where it listens.
+struct Listeners {
+    link: TcpListener,
+    mining: TcpListener,
+    dashboard: TcpListener,
+}
+
 impl Parts {
-    /// Starts the tasks; after the stop ends them in the order of the data: the link first, so that no answer comes any
-    /// more, then the pump, which records those that came, then the outbox. The dashboard ends meanwhile.
-    async fn run(self, link: TcpListener, http: TcpListener, stop: CancellationToken) {
+    /// Starts the tasks; after the stop ends them in the order of the data: miners first and with them the link, so that
+    /// no share and no answer comes any more, then the pump, which records those that came, then the outbox. The
+    /// dashboard ends meanwhile.
+    async fn run(self, listeners: Listeners, stop: CancellationToken) {
         let (sessions_tx, sessions) = mpsc::channel(SESSIONS);
         let link_up = Arc::clone(&self.status.link_up);
         let link_metrics = Arc::<LinkMetrics>::default();
@@ -271,8 +321,15 @@ impl Parts {
         let link = tokio::spawn({
             let stop = stop.clone();
             async move {
-                Arc::new(pool_link).listen(link, stop).await;
+                Arc::new(pool_link).listen(listeners.link, stop).await;
                 link_up.store(false, Ordering::Relaxed);
+            }
+        });
+        let mining = tokio::spawn({
+            let (mining, stop, up) = (self.mining, stop.clone(), Arc::clone(&self.status.mining.up));
+            async move {
+                mining.run(listeners.mining, stop).await;
+                up.store(false, Ordering::Relaxed);
             }
         });
         let aging = tokio::spawn({
@@ -284,7 +341,7 @@ impl Parts {
         let pump = tokio::spawn(pump.run(sessions, stop_pump.clone()));
         let router = dashboard::pool_router(self.cache, Arc::new(self.status), metrics);
         let http = tokio::spawn(dashboard::serve_within(
-            http,
+            listeners.dashboard,
             router,
             self.dashboard_limits,
             stop.clone(),
@@ -293,7 +350,10 @@ impl Parts {
         stop.cancelled().await;
         let http = ended("dashboard", DASHBOARD_END, http);
         let data = async {
-            ended("mint link", LINK_END, link).await;
+            tokio::join!(
+                ended("mining server", MINING_END, mining),
+                ended("mint link", LINK_END, link)
+            );
             stop_pump.cancel();
             ended("quote pump", LAST_COMMIT + LINK_END, pump).await;
             if timeout(OUTBOX_END, self.outbox.close()).await.is_err() {

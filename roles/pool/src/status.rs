@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,14 +13,17 @@ use dashboard::prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use dashboard::prometheus_client::metrics::MetricType;
 use dashboard::prometheus_client::metrics::counter::ConstCounter;
 use dashboard::{
-    PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable, Readiness, ShareCounts,
-    TemplateView,
+    ChannelKind, MinerView, MiningAddress, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef,
+    QuotesUnavailable, Readiness, ShareCounts, TemplateView,
 };
 use futures::future::BoxFuture;
 use mint_link::RefusalCode;
 use stats_push::UnixMillis;
+use sv2_transport::AuthorityPublicKey;
+use tokio::time::Instant;
 
 use crate::intake::ShareIntake;
+use crate::mining::{Counter, Kind, Miner, Miners, MiningMetrics};
 use crate::outbox::{Outbox, Tally};
 use crate::quotes::PumpStats;
 use crate::templates::Templates;
@@ -33,22 +37,42 @@ pub(crate) struct Status {
     /// Whether the listener for the mint serves.
     pub(crate) link_up: Arc<AtomicBool>,
     pub(crate) templates: Templates,
+    pub(crate) mining: MiningStatus,
     /// The unit of the quotes, as wallets know it.
     pub(crate) unit: String,
+}
+
+/// Reads the mining server of a running pool.
+#[derive(Clone)]
+pub(crate) struct MiningStatus {
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: AuthorityPublicKey,
+    pub(crate) miners: Miners,
+    pub(crate) metrics: Arc<MiningMetrics>,
+    /// Whether the listener for miners serves.
+    pub(crate) up: Arc<AtomicBool>,
 }
 
 impl PoolSource for Status {
     fn pool(&self) -> PoolView {
         let shares = self.intake.counts();
+        let miners = self.mining.miners.view(PoolView::MAX_LISTED, Instant::now());
         PoolView {
+            miners: Some(miners.connections),
+            channels: Some(miners.channels),
+            hashrate: miners.hashrate,
             shares: ShareCounts {
                 accepted: Some(shares.accepted),
-                rejected: Some(shares.rejected),
+                rejected: Some(self.mining.metrics.refusals().values().sum()),
                 without_key: Some(shares.without_key),
             },
             quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
             template: Some(self.template()),
-            ..PoolView::default()
+            mining: Some(MiningAddress {
+                address: self.mining.address.to_string(),
+                authority_key: self.mining.authority.to_string(),
+            }),
+            channels_list: miners.listed.into_iter().map(miner_view).collect(),
         }
     }
 
@@ -85,6 +109,14 @@ impl PoolSource for Status {
                 "mint_link",
                 link.ok_or_else(|| "the listener for the mint is closed".to_owned()),
             )
+            .check(
+                "mining",
+                self.mining
+                    .up
+                    .load(Ordering::Relaxed)
+                    .then_some(())
+                    .ok_or_else(|| "the listener for miners is closed".to_owned()),
+            )
             .check("template", self.templates.status().current())
     }
 }
@@ -98,6 +130,76 @@ impl Status {
             age: status.age,
             blocks_submitted: status.solutions.submitted,
         }
+    }
+}
+
+impl Status {
+    fn encode_mining(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let metrics = &self.mining.metrics;
+        let traffic = metrics.traffic();
+        let counters = Counter::ALL
+            .into_iter()
+            .map(|(counter, name, help)| (name, help, metrics.read(counter)))
+            .chain([
+                ("mining_frames_read", "Frames read from miners", traffic.frames_read),
+                (
+                    "mining_frames_written",
+                    "Frames written to miners",
+                    traffic.frames_written,
+                ),
+                (
+                    "mining_bytes_read",
+                    "Encrypted bytes read from miners",
+                    traffic.bytes_read,
+                ),
+                (
+                    "mining_bytes_written",
+                    "Encrypted bytes written to miners",
+                    traffic.bytes_written,
+                ),
+            ]);
+        for (name, help, value) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        let families = [
+            (
+                "mining_shares_refused",
+                "Shares refused, by the code that the miner was told",
+                "code",
+                metrics.refusals(),
+            ),
+            (
+                "mining_ended",
+                "Connections of miners that ended, by reason",
+                "reason",
+                metrics.endings(),
+            ),
+        ];
+        for (name, help, label, counts) in families {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (value, count) in counts {
+                ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn miner_view(miner: Miner) -> MinerView {
+    MinerView {
+        id: miner.id,
+        identity: miner.identity,
+        kind: match miner.kind {
+            Kind::Standard => ChannelKind::Standard,
+            Kind::Extended => ChannelKind::Extended,
+        },
+        hashrate: miner.hashrate,
+        accepted: miner.accepted,
+        rejected: miner.rejected,
+        last_share: miner.last_share,
+        connected: miner.connected,
+        earns: miner.earns,
     }
 }
 
@@ -202,6 +304,7 @@ impl Collector for Status {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
         }
+        self.encode_mining(&mut encoder)?;
         Ok(())
     }
 }

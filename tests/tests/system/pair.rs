@@ -131,7 +131,7 @@ impl Pair {
     pub(crate) fn write_pool(&self, mint_key: &str) {
         let text = format!(
             "data_dir = {:?}\n[mint_link]\nlisten = \"{}\"\nmint_public_keys = [\"{mint_key}\"]\n\
-             [dashboard]\nlisten = \"{}\"\n",
+             [mining]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"{}\"\n",
             self.path("pool"),
             self.mint_link,
             self.dashboard,

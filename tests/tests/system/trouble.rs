@@ -196,7 +196,9 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
         ),
         (
             "pool",
-            format!("[mint_link]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"{taken}\""),
+            format!(
+                "[mint_link]\nlisten = \"127.0.0.1:0\"\n[mining]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"{taken}\""
+            ),
             vec!["dashboard.listen", taken.as_str()],
         ),
         (

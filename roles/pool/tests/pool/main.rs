@@ -10,6 +10,8 @@
 
 #[cfg(feature = "bitcoin-core")]
 mod bitcoin_core;
+mod miner;
+mod mining;
 mod mint;
 mod old_mint;
 mod process;

@@ -18,6 +18,7 @@ async fn begin(dir: &TempDir, allowed: bool, manners: Manners) -> (Running, Lega
         ..PoolConfig::default()
     };
     config.mint_link.listen = "127.0.0.1:0".parse().unwrap();
+    config.mining.listen = "127.0.0.1:0".parse().unwrap();
     config.mint_link.mint_public_keys = vec![MintKey::generate().public()];
     config.mint_link.allow_legacy_mint = allowed;
     config.mint_link.negotiation_timeout = Duration::from_millis(200);

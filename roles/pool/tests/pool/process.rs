@@ -17,7 +17,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_pool");
 pub(crate) fn write_config(dir: &Path, more: &str) -> String {
     let file = dir.join("pool.toml");
     let data_dir = dir.join("data");
-    let text = format!("data_dir = {data_dir:?}\n{more}\n[dashboard]\nlisten = \"127.0.0.1:0\"\n");
+    let text = format!(
+        "data_dir = {data_dir:?}\n{more}\n[mining]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"127.0.0.1:0\"\n"
+    );
     std::fs::write(&file, text).unwrap();
     file.display().to_string()
 }

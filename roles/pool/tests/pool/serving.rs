@@ -21,6 +21,7 @@ fn config(dir: &TempDir, mint: &Identity) -> PoolConfig {
         ..PoolConfig::default()
     };
     config.mint_link.listen = "127.0.0.1:0".parse().unwrap();
+    config.mining.listen = "127.0.0.1:0".parse().unwrap();
     config.mint_link.mint_public_keys = vec![mint.public_key()];
     config.dashboard.listen = "127.0.0.1:0".parse().unwrap();
     config

@@ -398,6 +398,9 @@ async fn a_pool_is_ready_once_it_has_a_template_and_shows_where_it_comes_from() 
         ..pool::PoolConfig::default()
     };
     config.mint_link.listen = "127.0.0.1:0".parse().unwrap();
+    config.mining.listen = "127.0.0.1:0".parse().unwrap();
+    let address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned();
+    config.mining.reward_address = Some(address.try_into().unwrap());
     config.dashboard.listen = "127.0.0.1:0".parse().unwrap();
     config.templates.source = Source::Sv2Tp;
     config.templates.sv2_tp.address = provider.address().to_string();

@@ -1,0 +1,157 @@
+//! Whose quotes a channel's shares earn: the locking key in its `user_identity`, and what the pages show of it.
+//!
+//! The part before the first `.` is the key, what follows is the worker's own name. A text that was clearly meant as a
+//! key must be one: whoever mistypes it would mine for nobody, and learn it too late.
+
+use crate::config::LockingKey;
+
+/// What a channel's `user_identity` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A key to lock quotes to.
+    Key([u8; 33]),
+    /// A name of another kind.
+    Name,
+}
+
+/// An identity that looks like a key and is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the part before the first '.' looks like a locking key and is none: expected 66 hex digits of a compressed public key"
+)]
+pub(crate) struct NotAKey;
+
+/// Hex digits of a compressed key.
+const DIGITS: usize = 66;
+/// From this many hex digits on, a name counts as a key that was mistyped. No worker calls itself that by chance, and a
+/// key that lost more than a third of its digits is no slip.
+const LOOKS_LIKE: usize = 40;
+
+impl Identity {
+    /// Reads an identity.
+    ///
+    /// A part before the `.` that is a compressed public key in hex is one. It looks like one, and is refused, if it
+    /// consists of 40 or more hex digits (an x-only or uncompressed key, one cut short or off the curve), or if it is
+    /// 64 to 68 characters that begin with `02` or `03` (one with a letter that is no digit).
+    ///
+    /// # Errors
+    /// [`NotAKey`].
+    pub(crate) fn of(user_identity: &str) -> Result<Self, NotAKey> {
+        let name = user_identity.split('.').next().unwrap_or_default();
+        if let Ok(key) = LockingKey::try_from(name.to_owned()) {
+            return Ok(Self::Key(key.to_bytes()));
+        }
+        let all_hex = name.len() >= LOOKS_LIKE && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let prefixed = name.starts_with("02") || name.starts_with("03");
+        let sized = (DIGITS - 2..=DIGITS + 2).contains(&name.len());
+        if all_hex || (prefixed && sized) {
+            Err(NotAKey)
+        } else {
+            Ok(Self::Name)
+        }
+    }
+
+    /// The key, if it is one.
+    pub(crate) fn key(self) -> Option<[u8; 33]> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Name => None,
+        }
+    }
+}
+
+/// Characters that a public page shows at the front and at the end of a name that is longer than both together.
+const FRONT: usize = 8;
+const END: usize = 4;
+/// Characters that it shows of a worker's own name.
+const WORKER: usize = 24;
+
+/// A `user_identity` as public pages show it: the first 8 and the last 4 characters of the part before the `.`, and
+/// what follows up to 24 characters. Control characters are replaced.
+pub(crate) fn shortened(user_identity: &str) -> String {
+    let mut parts = user_identity.splitn(2, '.');
+    let name: Vec<char> = parts.next().unwrap_or_default().chars().map(shown).collect();
+    let mut text: String = if name.len() > FRONT + END + 1 {
+        let front = name.iter().take(FRONT);
+        let end = name.iter().skip(name.len() - END);
+        front.chain(&['…']).chain(end).collect()
+    } else {
+        name.into_iter().collect()
+    };
+    if let Some(worker) = parts.next() {
+        text.push('.');
+        text.extend(worker.chars().take(WORKER).map(shown));
+        if worker.chars().nth(WORKER).is_some() {
+            text.push('…');
+        }
+    }
+    text
+}
+
+fn shown(char: char) -> char {
+    if char.is_control() { '\u{fffd}' } else { char }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
+
+    #[test]
+    fn the_first_part_is_the_key() {
+        for identity in [
+            KEY.to_owned(),
+            format!("{KEY}.rig7"),
+            format!("{}.a.b", KEY.to_uppercase()),
+        ] {
+            let key = Identity::of(&identity).unwrap().key().unwrap();
+            assert_eq!((key[0], key[1], key[32]), (2, 0x79, 0x98), "{identity}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_names() {
+        for name in [
+            "",
+            "alice",
+            "alice.rig1",
+            "sri/solo/bc1q",
+            ".",
+            "deadbeef",
+            &format!("alice.{KEY}"),
+        ] {
+            assert_eq!(Identity::of(name), Ok(Identity::Name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_as_a_key_must_be_one() {
+        let off_the_curve = format!("02{}", "ff".repeat(32));
+        for bad in [
+            &KEY[..65],
+            &KEY[2..],
+            &KEY[..40],
+            &format!("{KEY}00"),
+            &format!("04{}", &KEY[2..]),
+            &format!("{}O.rig", &KEY[..65]),
+            &off_the_curve,
+        ] {
+            assert_eq!(Identity::of(bad), Err(NotAKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_show_a_name_shortened_and_its_worker() {
+        assert_eq!(shortened(&format!("{KEY}.rig7")), "0279be66…1798.rig7");
+        assert_eq!(shortened("alice"), "alice");
+        assert_eq!(shortened("alice.\n"), "alice.\u{fffd}");
+        assert_eq!(shortened("thirteenchars"), "thirteenchars");
+        assert_eq!(shortened("fourteen-chars"), "fourteen…hars");
+        assert_eq!(
+            shortened(&format!("a.{}", "w".repeat(30))),
+            format!("a.{}…", "w".repeat(24))
+        );
+        assert_eq!(shortened("ééééééééééééééé"), "éééééééé…éééé");
+    }
+}

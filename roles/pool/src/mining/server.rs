@@ -1,0 +1,156 @@
+//! The listener for miners, and what its sessions share.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use channels_sv2::extranonce_manager::{ExtranonceAllocator, bytes_needed};
+use service::ConfigError;
+use sv2_transport::AuthorityKeypair;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::MiningParts;
+use super::channel::Rules;
+use super::channels::Floor;
+use super::coinbase::Coinbase;
+use super::config::MiningSection;
+use super::jobs::{JobMaker, Jobs};
+use super::metrics::Counter;
+use super::session::{self, Ended};
+use crate::intake::ShareIntake;
+use crate::templates::Templates;
+
+/// The pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of each extranonce that differ between two runs of a pool. Without them a pool that restarts would hand out the
+/// same work again, and take its shares for repeated ones.
+const RUN_BYTES: u8 = 4;
+/// Bytes of each extranonce that an extended channel's miner rolls.
+const ROLLABLE: u8 = 16;
+
+/// What the sessions of a pool's mining server share.
+pub(crate) struct MiningServer {
+    pub(super) floor: Arc<Floor>,
+    pub(super) authority: AuthorityKeypair,
+    pub(super) step_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) quotes_extension: u16,
+    pub(super) jobs: watch::Receiver<Option<Arc<Jobs>>>,
+    pub(super) intake: ShareIntake,
+    pub(super) templates: Templates,
+    max_connections: usize,
+}
+
+impl MiningServer {
+    /// A server and the maker of its jobs, which come to it by `jobs`.
+    ///
+    /// # Errors
+    /// More channels than there are extranonces for.
+    pub(crate) fn new(
+        section: &MiningSection,
+        parts: MiningParts,
+        jobs: watch::Receiver<Option<Arc<Jobs>>>,
+    ) -> Result<(Self, JobMaker), ConfigError> {
+        let extranonces = extranonces(section.max_channels)?;
+        let size = extranonces.total_extranonce_len();
+        let coinbase = Coinbase::new(section);
+        let floor = Floor {
+            rules: Rules {
+                pool_tag: coinbase.tag.clone(),
+                shares_per_minute: section.shares_per_minute,
+                bounds: section.bounds(),
+                start: section.start_target(),
+            },
+            extranonces: Mutex::new(extranonces),
+            max_channels: section.max_channels_per_connection,
+            has_default_key: parts.has_default_key,
+            miners: parts.miners,
+            metrics: parts.metrics,
+        };
+        let server = Self {
+            floor: Arc::new(floor),
+            authority: parts.authority,
+            step_timeout: section.step_timeout,
+            idle_timeout: section.idle_timeout,
+            quotes_extension: parts.quotes_extension,
+            jobs,
+            intake: parts.intake,
+            templates: parts.templates,
+            max_connections: section.max_connections,
+        };
+        Ok((server, JobMaker::new(coinbase, size.into())))
+    }
+
+    /// Serves whoever connects until `stop`, then ends all sessions and returns.
+    pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.max_connections));
+        let sessions = TaskTracker::new();
+        let metrics = &self.floor.metrics;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file handles, most likely: the waiting connections stay until there are some again.
+                    warn!("can't accept a connection of a miner: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                metrics.count(Counter::RefusedFull);
+                if metrics.may_log() {
+                    warn!(%address, "turned away: all places for connections of miners are taken");
+                }
+                continue;
+            };
+            if let Err(error) = sv2_transport::tune(&stream) {
+                debug!(%address, "can't set the connection up: {error}");
+                continue;
+            }
+            let (server, stop) = (Arc::clone(&self), stop.clone());
+            sessions.spawn(async move {
+                server.serve(stream, address, &stop).await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        sessions.close();
+        sessions.wait().await;
+    }
+
+    /// Serves one connection, whatever carries it, from the handshake to its end.
+    pub(crate) async fn serve<S>(&self, stream: S, address: SocketAddr, stop: &CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let metrics = &self.floor.metrics;
+        metrics.count(Counter::Connections);
+        let ended = session::run(self, stream, address, stop).await;
+        metrics.ended(ended.reason());
+        match ended {
+            Ended::Closed | Ended::Stopped => debug!(%address, "the session of a miner ended: {ended}"),
+            // Anybody can connect: what fails must not fill the log.
+            _ if metrics.may_log() => info!(%address, "the session of a miner ended: {ended}"),
+            _ => debug!(%address, "the session of a miner ended: {ended}"),
+        }
+    }
+}
+
+/// The extranonces of one run, for so many channels.
+fn extranonces(max_channels: u32) -> Result<ExtranonceAllocator, ConfigError> {
+    let run: [u8; RUN_BYTES as usize] = rand::random();
+    let size = RUN_BYTES + bytes_needed(max_channels) + ROLLABLE;
+    ExtranonceAllocator::new(run.to_vec(), size, max_channels)
+        .map_err(|error| ConfigError::invalid("mining.max_channels", max_channels, error))
+}
