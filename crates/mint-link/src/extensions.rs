@@ -30,7 +30,7 @@ pub enum ExtensionIdsError {
     #[error("extension number {0:#06x}: allowed are 0x4000 to 0x7fff")]
     Range(u16),
     /// One number for two extensions.
-    #[error("extension number {0:#06x} stands for two extensions")]
+    #[error("extension number {0:#06x} stands for two extensions: expected a number of its own for each")]
     Repeated(u16),
 }
 

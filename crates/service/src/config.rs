@@ -18,6 +18,9 @@ const SHOWN_CHARS: usize = 80;
 /// Parts of a key's name that mean its value must never be shown.
 const HIDDEN: [&str; 5] = ["secret", "mnemonic", "seed", "password", "private"];
 
+/// What the standard library says of a text that is no socket address.
+const NO_SOCKET_ADDRESS: &str = "invalid socket address syntax";
+
 /// Marks an error that ends a process with exit code 2: what was asked for does not allow a start.
 ///
 /// It sits at the end of such an error's `source()` chain, where it is found however the error was wrapped.
@@ -167,6 +170,7 @@ fn rejected(file: &Path, table: &Table, error: &serde_path_to_error::Error<toml:
         Some(wanted) if generic.iter().any(|start| message.starts_with(start)) => {
             format!("expected {}", in_plain_words(wanted))
         }
+        _ if message == NO_SOCKET_ADDRESS => format!("expected {}", in_plain_words(message)),
         _ => message.to_owned(),
     };
     let shown = value.and_then(show);
@@ -231,7 +235,8 @@ fn in_plain_words(wanted: &str) -> String {
         "a boolean" => "true or false".to_owned(),
         "a string" => "a text in quotes".to_owned(),
         "a sequence" => "a list in square brackets".to_owned(),
-        "socket address" => "an IP address and a port, such as \"127.0.0.1:8081\"".to_owned(),
+        "path string" => "a path in quotes".to_owned(),
+        "socket address" | NO_SOCKET_ADDRESS => "an IP address and a port, such as \"127.0.0.1:8081\"".to_owned(),
         other if other.starts_with("struct ") => "a table of keys".to_owned(),
         other => other.to_owned(),
     }
@@ -271,6 +276,7 @@ mod tests {
     #[serde(deny_unknown_fields, default)]
     struct Config {
         listen: Option<SocketAddr>,
+        folder: Option<PathBuf>,
         wallet_seed: Option<u32>,
         push: Push,
         pools: Vec<Pool>,
@@ -350,7 +356,16 @@ mod tests {
             "pool.toml: mode = \"slow\": expected `fast` or `safe`"
         );
         assert_eq!(complaint("push = 3"), "pool.toml: push = 3: expected a table of keys");
-        assert!(complaint("listen = \"nowhere\"").starts_with("pool.toml: listen = \"nowhere\": "));
+        for listen in ["\"nowhere\"", "\"127.0.0.1\"", "8081"] {
+            assert_eq!(
+                complaint(&format!("listen = {listen}")),
+                format!("pool.toml: listen = {listen}: expected an IP address and a port, such as \"127.0.0.1:8081\"")
+            );
+        }
+        assert_eq!(
+            complaint("folder = 3"),
+            "pool.toml: folder = 3: expected a path in quotes"
+        );
     }
 
     #[test]

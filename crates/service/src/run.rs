@@ -162,7 +162,23 @@ fn verdict(error: &anyhow::Error, config: Option<&Path>) -> (String, u8) {
         };
         return (one_line(&line), EXIT_MISCONFIGURED);
     }
-    (one_line(&format!("{error:#}")), EXIT_FAILURE)
+    (one_line(&with_causes(error)), EXIT_FAILURE)
+}
+
+/// The error and its causes, without those that an error further out has already told.
+fn with_causes(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |told, cause| {
+            if told.is_empty() {
+                cause
+            } else if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
+        })
 }
 
 #[cfg(test)]
@@ -225,6 +241,8 @@ mod tests {
     fn every_other_failure_is_one_line_with_its_causes() {
         let error = StartError::Database(std::io::Error::other("disk\nfull")).into();
         assert_eq!(verdict(&error, None), ("the database is gone: disk full".to_owned(), 1));
+        let twice = anyhow::anyhow!("disk full").context("no start: disk full");
+        assert_eq!(verdict(&twice, None).0, "no start: disk full");
     }
 
     /// Not a test by itself: the process that the tests below start, by this test's name and the variable `ACT`.

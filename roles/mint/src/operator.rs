@@ -2,6 +2,7 @@
 
 use mint_ledger::{Audit, LedgerOptions};
 use mint_link::MintPublicKey;
+use service::ConfigError;
 
 use crate::{DATABASE, StartError, cashu, config::MintConfig, keys};
 
@@ -17,9 +18,18 @@ pub fn public_key(config: &MintConfig) -> Result<MintPublicKey, StartError> {
 /// meanwhile. Blocks for about half a second a million quotes.
 ///
 /// # Errors
-/// The database can't be read.
+/// There is no database, or it can't be read.
 pub fn audit(config: &MintConfig) -> Result<Audit, StartError> {
-    Ok(mint_ledger::audit(&config.data_dir.join(DATABASE))?)
+    let path = config.data_dir.join(DATABASE);
+    if !path.exists() {
+        return Err(ConfigError::invalid(
+            "data_dir",
+            format_args!("{:?}", config.data_dir.display().to_string()),
+            format_args!("there is no {DATABASE} in it; expected the directory of a mint that has run"),
+        )
+        .into());
+    }
+    Ok(mint_ledger::audit(&path)?)
 }
 
 /// Counts all quotes anew and stores the result as the ledger's next version: for after a change of the database by

@@ -107,6 +107,7 @@ impl Outbox {
             seen_version,
             pruned_at: Instant::now(),
             logged_at: None,
+            failure_told: false,
         };
         std::thread::Builder::new()
             .name("outbox".into())

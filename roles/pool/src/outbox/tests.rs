@@ -302,23 +302,37 @@ async fn settled_rows_are_pruned_by_number_and_by_age_and_waiting_ones_never() {
     assert_eq!(outbox.quotes_after(5, 10).await.unwrap()[0].cursor, 6);
 }
 
+/// Fills the outbox with shares 0 and following until there is no room; gives back the first that found none.
+async fn fill_disk(outbox: &Outbox) -> (u32, EnqueueError) {
+    outbox.enqueue(share(0)).await.unwrap();
+    // SQLite's own limit fails a write with the same code as a disk without room.
+    let limit = |connection: &Connection| connection.pragma_update(None, "max_page_count", 1).unwrap();
+    outbox.inspect(limit).await;
+    for n in 1..200 {
+        if let Err(error) = outbox.enqueue(share(n)).await {
+            return (n, error);
+        }
+    }
+    panic!("there is room without end");
+}
+
+#[tokio::test]
+async fn an_outbox_that_could_not_write_is_unhealthy_until_it_has_written_and_tries_by_itself() {
+    let fixture = Fixture::new();
+    let outbox = fixture.open();
+    let (n, _) = fill_disk(&outbox).await;
+    let commits = outbox.view().commits;
+    let mut view = outbox.watch();
+    view.wait_for(|view| view.healthy).await.unwrap();
+    let view = outbox.view();
+    assert_eq!((view.commits, view.tally.waiting), (commits + 1, u64::from(n)));
+}
+
 #[tokio::test]
 async fn a_full_disk_is_told_to_the_callers_and_forgotten_when_there_is_room() {
     let fixture = Fixture::new();
     let outbox = fixture.open();
-    outbox.enqueue(share(0)).await.unwrap();
-    // SQLite's own limit fails a write with the same code as a disk without room.
-    let limit =
-        |pages: i64| move |connection: &Connection| connection.pragma_update(None, "max_page_count", pages).unwrap();
-    outbox.inspect(limit(1)).await;
-    let mut failed = None;
-    for n in 1..200 {
-        if let Err(error) = outbox.enqueue(share(n)).await {
-            failed = Some((n, error));
-            break;
-        }
-    }
-    let (n, error) = failed.unwrap();
+    let (n, error) = fill_disk(&outbox).await;
     assert!(
         matches!(&error, EnqueueError::Storage(_)) && error.to_string().contains("full"),
         "{error}"

@@ -19,7 +19,7 @@ use super::types::{AcceptedShare, Acknowledgements, EnqueueError, Settlement, St
 const FILE_POLL: Duration = Duration::from_millis(50);
 /// Commands in one transaction at most.
 const MAX_GROUP: usize = 1024;
-/// How often an idle outbox looks for rows to prune.
+/// How often an idle outbox looks for rows to prune, and one that could not write tries again.
 const IDLE_PRUNE: Duration = Duration::from_secs(1);
 /// Rows pruned in one transaction at most; more than one group settles, so that pruning keeps up.
 const PRUNE_ROWS: u64 = 2048;
@@ -66,6 +66,8 @@ pub(super) struct Writer {
     pub(super) seen_version: i64,
     pub(super) pruned_at: Instant,
     pub(super) logged_at: Option<Instant>,
+    /// A failure was logged; that it is over must be too.
+    pub(super) failure_told: bool,
 }
 
 impl Writer {
@@ -101,7 +103,7 @@ impl Writer {
         }
     }
 
-    /// Nothing asked for: notice what another process has written, and prune.
+    /// Nothing asked for: notice what another process has written, prune, and find out whether a disk has room again.
     fn idle(&mut self) {
         if let Err(error) = self.look_around() {
             self.failed(&error);
@@ -111,7 +113,8 @@ impl Writer {
     fn look_around(&mut self) -> Result<(), StorageError> {
         let (retention, now_ms) = (self.retention, (self.clock)());
         let seen = self.seen_version;
-        let prune = self.pruned_at.elapsed() >= IDLE_PRUNE;
+        let due = self.pruned_at.elapsed() >= IDLE_PRUNE;
+        let healthy = self.view.borrow().healthy;
         let store = self.store()?;
         let version = store.data_version()?;
         if version != seen {
@@ -125,10 +128,11 @@ impl Writer {
                 quotes: Vec::new(),
             });
         }
-        if prune {
+        if due {
             self.pruned_at = Instant::now();
             let store = self.store()?;
-            if store.prunable(retention, now_ms)? {
+            // A batch writes at least the counts: whoever reads only can't tell that there is no room.
+            if !healthy || store.prunable(retention, now_ms)? {
                 let mut batch = store.begin(now_ms)?;
                 batch.prune(retention, PRUNE_ROWS)?;
                 let (tally, news) = batch.commit()?;
@@ -221,14 +225,10 @@ impl Writer {
     fn store(&mut self) -> Result<&mut Store, StorageError> {
         let store = match self.store.take() {
             Some(store) => store,
-            None => {
-                let store = Store::open(&self.path).map_err(|error| match error {
-                    OpenError::Sqlite(error) => StorageError::from(error),
-                    other => StorageError::other(&other),
-                })?;
-                info!(file = %self.path.display(), "the outbox is open again");
-                store
-            }
+            None => Store::open(&self.path).map_err(|error| match error {
+                OpenError::Sqlite(error) => StorageError::from(error),
+                other => StorageError::other(&other),
+            })?,
         };
         Ok(self.store.insert(store))
     }
@@ -237,6 +237,7 @@ impl Writer {
     fn failed(&mut self, error: &StorageError) {
         self.store = None;
         self.seen_version = -1;
+        self.pruned_at = Instant::now();
         self.view.send_modify(|view| {
             let mut next = View::clone(view);
             next.storage_errors += 1;
@@ -245,6 +246,7 @@ impl Writer {
         });
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             self.logged_at = Some(Instant::now());
+            self.failure_told = true;
             error!(file = %self.path.display(), %error, "the outbox can't write; shares are refused until it can");
         }
     }
@@ -259,13 +261,18 @@ impl Writer {
         }
     }
 
-    fn publish(&self, tally: Tally, commits: u64) {
+    /// Shows the counts after this many commits of our own: only a write tells that the file can be written.
+    fn publish(&mut self, tally: Tally, commits: u64) {
+        let written = commits > 0;
+        if written && std::mem::take(&mut self.failure_told) {
+            info!(file = %self.path.display(), "the outbox can be written again");
+        }
         self.view.send_modify(|view| {
             *view = Arc::new(View {
                 tally,
                 commits: view.commits + commits,
                 storage_errors: view.storage_errors,
-                healthy: true,
+                healthy: view.healthy || written,
             });
         });
     }
