@@ -11,6 +11,7 @@
 use std::{collections::HashMap, path::Path, pin::Pin, sync::Arc, time::Instant};
 
 use anyhow::{Context, ensure};
+use bitcoin::hashes::{Hash as _, sha256};
 use cdk::{
     Amount, Mint,
     mint::{MintBuilder, MintMeltLimits},
@@ -167,10 +168,11 @@ fn spread(rates: &mut [f64]) -> String {
     )
 }
 
+/// As shares have them: scattered, but for zeros at the end of the bytes.
 fn hash(round: usize, n: usize) -> [u8; 32] {
-    let mut hash = [0; 32];
-    for (byte, value) in hash.iter_mut().zip([round.to_le_bytes(), n.to_le_bytes()].concat()) {
-        *byte = value;
+    let mut hash = sha256::Hash::hash(&[round.to_le_bytes(), n.to_le_bytes()].concat()).to_byte_array();
+    for byte in hash.iter_mut().rev().take(2) {
+        *byte = 0;
     }
     hash
 }

@@ -5,6 +5,7 @@ use cdk_common::{
     database::{DynMintDatabase, DynMintTransaction, Error, mint::Acquired},
     mint::MintQuote,
     payment::PaymentIdentifier,
+    quote_id::QuoteId,
 };
 use mint_link::RefusalCode;
 
@@ -40,7 +41,7 @@ async fn place(transaction: &mut DynMintTransaction, order: &Order) -> Result<Ou
     let request = order.header_hash.to_string();
     let Some(mut known) = transaction.get_mint_quote_by_request(&request).await? else {
         let mut quote = transaction.add_mint_quote(new_quote(order, &request)).await?;
-        pay(transaction, &mut quote, order, request).await?;
+        pay(transaction, &mut quote, order).await?;
         return Ok(Outcome::Created(quote.id.to_string()));
     };
     let same = known.unit == order.unit
@@ -52,26 +53,29 @@ async fn place(transaction: &mut DynMintTransaction, order: &Order) -> Result<Ou
     }
     // Made by something that does not pay in the same transaction, and then interrupted.
     if known.amount_paid().value() == 0 {
-        pay(transaction, &mut known, order, request).await?;
+        pay(transaction, &mut known, order).await?;
     }
     Ok(Outcome::Repeated(known.id.to_string()))
 }
 
-/// The share is the payment, and its hash the payment's identity.
+/// The share is the payment: one for each quote, under the quote's id.
 async fn pay(
     transaction: &mut DynMintTransaction,
     quote: &mut Acquired<MintQuote>,
     order: &Order,
-    payment_id: String,
 ) -> Result<(), Error> {
     let amount = Amount::new(order.amount, order.unit.clone());
+    let payment_id = quote.id.to_string();
     quote
         .add_payment(amount, payment_id, None)
         .map_err(|error| Error::Internal(error.to_string()))?;
     transaction.update_mint_quote(quote).await
 }
 
+/// The share's hash is the request, and nothing else: it stands in one index of the database. Hashes are scattered, so each
+/// index that holds them costs a page a quote; ids grow with the time and go to the end of theirs.
 fn new_quote(order: &Order, request: &str) -> MintQuote {
+    let id = QuoteId::new();
     let now = unix_time();
     let nothing = Amount::new(0, order.unit.clone());
     let extra = order
@@ -79,12 +83,12 @@ fn new_quote(order: &Order, request: &str) -> MintQuote {
         .as_ref()
         .map(|text| serde_json::json!({ "description": text }));
     MintQuote::new(
-        None,
+        Some(id.clone()),
         request.to_owned(),
         order.unit.clone(),
         Some(Amount::new(order.amount, order.unit.clone())),
         NEVER,
-        PaymentIdentifier::CustomId(request.to_owned()),
+        PaymentIdentifier::QuoteId(id),
         Some(order.locking_key),
         nothing.clone(),
         nothing,

@@ -276,10 +276,10 @@ async fn a_quote_is_paid_once_whoever_asks() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
     let key = SecretKey::generate();
-    quote(&running, 1, 8, &key).await;
+    let id = quote(&running, 1, 8, &key).await;
     let before = running.ledger().subscribe().borrow().clone();
     let paid_again = WaitPaymentResponse {
-        payment_identifier: PaymentIdentifier::CustomId(HeaderHash([1; 32]).to_string()),
+        payment_identifier: PaymentIdentifier::QuoteId(id.parse().unwrap()),
         payment_amount: Amount::new(8, CurrencyUnit::custom("hash")),
         payment_id: "another".to_owned(),
     };
