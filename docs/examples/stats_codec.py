@@ -7,6 +7,8 @@ opinion on the page and on the Rust code. `decode` and `encode` take and give wh
 
 import hashlib
 
+from bip340 import tagged_hash, verify
+
 STATS, PROOF, QUOTES = 0x4D53, 0x4D50, 0x4D51
 MAX_FRAME, CHANNEL_BIT = 65_536, 0x8000
 
@@ -139,46 +141,7 @@ def encode(extension, msg_type, fields, legacy=False, appended=""):
     return header + len(payload).to_bytes(3, "little") + payload
 
 
-# BIP 340 over secp256k1, for MintProof.
-P = 2**256 - 2**32 - 977
-N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-G = (
-    0x79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798,
-    0x483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8,
-)
-
-
-def tagged_hash(tag, data):
-    tag = hashlib.sha256(tag).digest()
-    return hashlib.sha256(tag + tag + data).digest()
-
-
-def add(a, b):
-    if a is None or b is None:
-        return a or b
-    if a[0] == b[0] and a[1] != b[1]:
-        return None
-    slope = 3 * a[0] ** 2 * pow(2 * a[1], -1, P) if a == b else (b[1] - a[1]) * pow(b[0] - a[0], -1, P)
-    x = (slope * slope - a[0] - b[0]) % P
-    return x, (slope * (a[0] - x) - a[1]) % P
-
-
-def times(k, point):
-    result = None
-    while k:
-        result, point, k = add(result, point) if k & 1 else result, add(point, point), k >> 1
-    return result
-
-
 def proof_holds(public_key, signature, first, second):
     """Whether the holder of `public_key` signed the connection that these two handshake messages made."""
     message = tagged_hash(b"ehash/mint-proof/v1", hashlib.sha256(first + second).digest())
-    x, r, s = int(public_key, 16), int(signature[:64], 16), int(signature[64:], 16)
-    square = (pow(x, 3, P) + 7) % P
-    y = pow(square, (P + 1) // 4, P)
-    if x >= P or r >= P or s >= N or y * y % P != square:
-        return False
-    y = y if y % 2 == 0 else P - y
-    challenge = tagged_hash(b"BIP0340/challenge", bytes.fromhex(signature[:64]) + bytes.fromhex(public_key) + message)
-    point = add(times(s, G), times(N - int.from_bytes(challenge, "big") % N, (x, y)))
-    return point is not None and point[1] % 2 == 0 and point[0] == r
+    return verify(bytes.fromhex(public_key), message, bytes.fromhex(signature))
