@@ -220,6 +220,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             has_default_key: quotes.default_locking_key.is_some(),
             templates: templates.clone(),
             intake: intake.clone(),
+            notices: notices.clone(),
             miners: miners.clone(),
             metrics: Arc::clone(&mining_metrics),
         },

@@ -14,18 +14,16 @@ use channels_sv2::server::jobs::extended::ExtendedJob;
 use channels_sv2::server::share_accounting::{ShareValidationError, ShareValidationResult};
 use channels_sv2::server::standard::StandardChannel;
 use channels_sv2::target::hash_rate_to_target;
-use mining_sv2::{
-    ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID, ERROR_CODE_SUBMIT_SHARES_INVALID_SHARE, NewMiningJobOwned,
-    SubmitSharesExtendedOwned, SubmitSharesStandard,
-};
+use mining_sv2::{ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID, ERROR_CODE_SUBMIT_SHARES_INVALID_SHARE, NewMiningJobOwned};
 use template_distribution_sv2::{SetNewPrevHashOwned, SubmitSolutionOwned};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::error;
 
 use super::difficulty::{Bounds, hashes};
 use super::miners::{Entry, Kind};
+use super::share::{Share, ShareKey, Unfit, ValidShare};
 use super::vardiff::Vardiff;
-use crate::amount::HeaderHash;
 
 /// Jobs for the same tip whose late shares still count. Each costs a few KiB a channel; templates come seconds apart.
 const PAST_JOBS: usize = 3;
@@ -53,45 +51,7 @@ pub(crate) struct Asked {
     pub(crate) nominal_hashrate: f32,
     pub(crate) max_target: Target,
     pub(crate) key: Option<[u8; 33]>,
-}
-
-/// A share as it came.
-#[derive(Debug, Clone)]
-pub(crate) enum Share {
-    Standard(SubmitSharesStandard),
-    Extended(SubmitSharesExtendedOwned),
-}
-
-/// What makes two submissions the same share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ShareKey {
-    job_id: u32,
-    nonce: u32,
-    ntime: u32,
-    version: u32,
-    extranonce: Vec<u8>,
-}
-
-/// A share that is right: it may be stored, and be acknowledged then.
-#[derive(Debug, Clone)]
-pub(crate) struct ValidShare {
-    pub(crate) key: ShareKey,
-    pub(crate) hash: HeaderHash,
-    /// The target that it was judged by.
-    pub(crate) target: Target,
-    /// A block, unless it was handed over before.
-    pub(crate) solution: Option<SubmitSolutionOwned>,
-    /// It came before, and may have been stored although that failed.
-    pub(crate) maybe_stored: bool,
-}
-
-/// Why a share is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unfit {
-    /// To be told with this code.
-    Refused(&'static str),
-    /// The channel has had more shares for one tip than it can tell apart from repeated ones: it must close.
-    Exhausted,
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -124,6 +84,7 @@ pub(crate) struct Channel {
     mining: bool,
     /// Difficulty that was accepted and is not told yet, below 1.
     untold: f64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Channel {
@@ -152,7 +113,7 @@ impl Channel {
             other => unexpected("opening a standard channel", &other),
         })?;
         let server = Server::Standard(Box::new(channel));
-        Ok(Self::new(server, asked.key, entry, rules, now))
+        Ok(Self::new(server, asked.key, asked.place, entry, rules, now))
     }
 
     pub(crate) fn extended(
@@ -183,10 +144,17 @@ impl Channel {
             other => unexpected("opening an extended channel", &other),
         })?;
         let server = Server::Extended(Box::new(channel));
-        Ok(Self::new(server, asked.key, entry, rules, now))
+        Ok(Self::new(server, asked.key, asked.place, entry, rules, now))
     }
 
-    fn new(server: Server, key: Option<[u8; 33]>, entry: Entry, rules: &Rules, now: Instant) -> Self {
+    fn new(
+        server: Server,
+        key: Option<[u8; 33]>,
+        place: OwnedSemaphorePermit,
+        entry: Entry,
+        rules: &Rules,
+        now: Instant,
+    ) -> Self {
         let mut channel = Self {
             max_target: either!(&server, channel => *channel.get_requested_max_target()),
             mining: either!(&server, channel => channel.get_nominal_hashrate() > 0.0),
@@ -197,6 +165,7 @@ impl Channel {
             vardiff: Vardiff::new(rules.shares_per_minute, now),
             unstored: VecDeque::new(),
             untold: 0.0,
+            _place: place,
         };
         let wanted = if channel.mining { channel.target() } else { rules.start };
         channel.aim(wanted, rules, now);
@@ -367,7 +336,7 @@ impl Channel {
             Err(ShareValidationError::DuplicateShare(code)) => {
                 return self.unstored(&key).ok_or(Unfit::Refused(code));
             }
-            Err(error) => return Err(unfit(&error)),
+            Err(error) => return Err(error.into()),
         };
         // Every job that `channels_sv2` knows was installed here.
         let target = target.ok_or(Unfit::Refused(ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID))?;
@@ -407,59 +376,8 @@ impl Channel {
     }
 }
 
-impl Share {
-    pub(crate) fn channel_id(&self) -> u32 {
-        match self {
-            Self::Standard(share) => share.channel_id,
-            Self::Extended(share) => share.channel_id,
-        }
-    }
-
-    pub(crate) fn sequence_number(&self) -> u32 {
-        match self {
-            Self::Standard(share) => share.sequence_number,
-            Self::Extended(share) => share.sequence_number,
-        }
-    }
-
-    fn key(&self) -> ShareKey {
-        match self {
-            Self::Standard(share) => ShareKey {
-                job_id: share.job_id,
-                nonce: share.nonce,
-                ntime: share.ntime,
-                version: share.version,
-                extranonce: Vec::new(),
-            },
-            Self::Extended(share) => ShareKey {
-                job_id: share.job_id,
-                nonce: share.nonce,
-                ntime: share.ntime,
-                version: share.version,
-                extranonce: share.extranonce.to_owned_bytes(),
-            },
-        }
-    }
-}
-
-fn unfit(error: &ShareValidationError) -> Unfit {
-    use ShareValidationError as Error;
-    match error {
-        Error::Invalid(code)
-        | Error::Stale(code)
-        | Error::InvalidJobId(code)
-        | Error::DoesNotMeetTarget(code)
-        | Error::VersionRollingNotAllowed(code)
-        | Error::DuplicateShare(code)
-        | Error::BadExtranonceSize(code) => Unfit::Refused(code),
-        Error::NoChainTip => Unfit::Refused(ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID),
-        Error::InvalidCoinbase => Unfit::Refused(unexpected("a share", error)),
-        Error::SeenSharesBudgetExhausted => Unfit::Exhausted,
-    }
-}
-
 /// For what our own templates and settings make impossible: it is logged, and refused with a code of ours.
-fn unexpected(what: &str, error: &dyn std::fmt::Debug) -> &'static str {
+pub(super) fn unexpected(what: &str, error: &dyn std::fmt::Debug) -> &'static str {
     error!(?error, "{what} failed in a way that it can't");
     "internal-error"
 }

@@ -7,32 +7,35 @@
 //! message. `channels_sv2`'s `GroupChannel` is not used for that: it keeps jobs per connection, which here are the same for
 //! the whole pool ([`super::jobs`]).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(test)]
+mod tests;
+mod work;
 
-use channels_sv2::extranonce_manager::{AllocatedExtranoncePrefix, ExtranonceAllocator, ExtranonceAllocatorError};
-use channels_sv2::server::jobs::extended::ExtendedJob;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use mining_sv2::{
     ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED as CAPACITY_EXHAUSTED,
     ERROR_CODE_OPEN_MINING_CHANNEL_EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS as NO_EXTENDED,
     ERROR_CODE_OPEN_MINING_CHANNEL_INVALID_USER_IDENTITY as INVALID_IDENTITY,
-    ERROR_CODE_OPEN_MINING_CHANNEL_MIN_EXTRANONCE_SIZE_TOO_LARGE as EXTRANONCE_TOO_LARGE,
     ERROR_CODE_SUBMIT_SHARES_DUPLICATE_SHARE as DUPLICATE_SHARE,
     ERROR_CODE_SUBMIT_SHARES_INVALID_CHANNEL_ID as SUBMIT_INVALID_CHANNEL,
-    ERROR_CODE_UPDATE_CHANNEL_INVALID_CHANNEL_ID as UPDATE_INVALID_CHANNEL, NewExtendedMiningJobOwned,
-    OpenExtendedMiningChannelOwned, OpenExtendedMiningChannelSuccessOwned, OpenStandardMiningChannelOwned,
-    OpenStandardMiningChannelSuccessOwned, SetNewPrevHashOwned, UpdateChannelOwned,
+    ERROR_CODE_UPDATE_CHANNEL_INVALID_CHANNEL_ID as UPDATE_INVALID_CHANNEL, OpenExtendedMiningChannelOwned,
+    OpenExtendedMiningChannelSuccessOwned, OpenStandardMiningChannelOwned, OpenStandardMiningChannelSuccessOwned,
+    UpdateChannelOwned,
 };
 use tokio::time::Instant;
 use tracing::info;
 
-use super::channel::{Asked, Channel, Rules, Share, Unfit, ValidShare};
+use super::channel::{Asked, Channel};
 use super::difficulty::hashes;
+use super::floor::Floor;
 use super::identity::{Identity, shortened};
 use super::jobs::Jobs;
 use super::messages::{ToMiner, target_of, wire_target};
-use super::metrics::{Counter, MiningMetrics};
-use super::miners::{Entry, Kind, Miners};
+use super::metrics::Counter;
+use super::miners::{Entry, Kind};
+use super::share::{Share, Unfit, ValidShare};
 use crate::outbox::EnqueueError;
 
 /// The outbox holds as many shares as it may; the miner may send this one again.
@@ -42,34 +45,7 @@ pub(crate) const CODE_NOT_STORED: &str = "not-stored";
 /// More shares for one tip than can be told apart from repeated ones: the channel closes.
 const REASON_EXHAUSTED: &str = "too-many-shares";
 /// The miner's id of its group; those of its channels follow.
-const GROUP: u32 = 1;
-
-/// What the connections of a pool share.
-#[derive(Debug)]
-pub(crate) struct Floor {
-    pub(crate) rules: Rules,
-    pub(crate) extranonces: Mutex<ExtranonceAllocator>,
-    pub(crate) max_channels: usize,
-    /// Whether the pool has a key for miners that bring none.
-    pub(crate) has_default_key: bool,
-    pub(crate) miners: Miners,
-    pub(crate) metrics: Arc<MiningMetrics>,
-}
-
-impl Floor {
-    fn allocate(
-        &self,
-        allocate: impl FnOnce(&mut ExtranonceAllocator) -> Result<AllocatedExtranoncePrefix, ExtranonceAllocatorError>,
-    ) -> Result<(AllocatedExtranoncePrefix, u16), &'static str> {
-        let mut extranonces = self.extranonces.lock().unwrap_or_else(PoisonError::into_inner);
-        let rollable = extranonces.rollable_extranonce_size().into();
-        match allocate(&mut extranonces) {
-            Ok(prefix) => Ok((prefix, rollable)),
-            Err(ExtranonceAllocatorError::InvalidRollableSize) => Err(EXTRANONCE_TOO_LARGE),
-            Err(_) => Err(CAPACITY_EXHAUSTED),
-        }
-    }
-}
+pub(super) const GROUP: u32 = 1;
 
 /// A share that is to be stored, and then [settled](Channels::settle).
 #[derive(Debug)]
@@ -109,6 +85,14 @@ pub(crate) struct Channels {
     jobs: Option<Arc<Jobs>>,
     /// The future job that every channel has been told of.
     announced: Option<u32>,
+    key_changes: Vec<KeyChange>,
+}
+
+/// A channel of a miner with a locking key was opened or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyChange {
+    Opened([u8; 33], u32),
+    Closed([u8; 33], u32),
 }
 
 impl Channels {
@@ -121,7 +105,13 @@ impl Channels {
             open: BTreeMap::new(),
             jobs: None,
             announced: None,
+            key_changes: Vec::new(),
         }
+    }
+
+    /// What has changed since the last call, in order.
+    pub(crate) fn key_changes(&mut self) -> Vec<KeyChange> {
+        std::mem::take(&mut self.key_changes)
     }
 
     /// Whether shares are to be expected on any of them.
@@ -140,7 +130,7 @@ impl Channels {
         let identity = text(message.user_identity.as_bytes());
         let opened = self.asked(identity, message.nominal_hash_rate, target_of(&message.max_target));
         let opened = opened.and_then(|asked| {
-            let (prefix, _) = self.floor.allocate(ExtranonceAllocator::allocate_standard)?;
+            let prefix = self.floor.allocate_standard()?;
             let entry = self.entry(&asked, Kind::Standard, now);
             let id = self.next_id()?;
             let channel = Channel::standard(id, asked, prefix, &self.floor.rules, entry, now)?;
@@ -175,10 +165,7 @@ impl Channels {
             if self.standard_jobs {
                 return Err(NO_EXTENDED);
             }
-            let least = message.min_extranonce_size.into();
-            let (prefix, rollable) = self
-                .floor
-                .allocate(|extranonces| extranonces.allocate_extended(least))?;
+            let (prefix, rollable) = self.floor.allocate_extended(message.min_extranonce_size.into())?;
             let entry = self.entry(&asked, Kind::Extended, now);
             let id = self.next_id()?;
             let channel = Channel::extended(id, asked, (prefix, rollable), &self.floor.rules, entry, now)?;
@@ -216,7 +203,7 @@ impl Channels {
                     channel_id,
                     target: channel.target(),
                 });
-                refresh(channel, self.jobs.as_deref());
+                work::refresh(channel, self.jobs.as_deref());
             }
             Err(code) => out.push(ToMiner::UpdateError { channel_id, code }),
         }
@@ -225,11 +212,18 @@ impl Channels {
     /// CloseChannel, for a channel or for the group and with it for all. Whether there was one.
     pub(crate) fn close(&mut self, channel_id: u32) -> bool {
         if channel_id == GROUP && !self.standard_jobs {
-            let any = !self.open.is_empty();
-            self.open.clear();
-            return any;
+            let all: Vec<u32> = self.open.keys().copied().collect();
+            return all.into_iter().filter(|id| self.remove(*id)).count() > 0;
         }
-        self.open.remove(&channel_id).is_some()
+        self.remove(channel_id)
+    }
+
+    fn remove(&mut self, channel_id: u32) -> bool {
+        let removed = self.open.remove(&channel_id);
+        if let Some(key) = removed.as_ref().and_then(|channel| channel.key) {
+            self.key_changes.push(KeyChange::Closed(key, channel_id));
+        }
+        removed.is_some()
     }
 
     /// SubmitSharesStandard and SubmitSharesExtended.
@@ -250,7 +244,7 @@ impl Channels {
                 self.refused(channel_id, sequence_number, code)
             }
             Err(Unfit::Exhausted) => {
-                self.open.remove(&channel_id);
+                self.remove(channel_id);
                 self.floor.metrics.count(Counter::ChannelsExhausted);
                 out.push(ToMiner::Close {
                     channel_id,
@@ -309,44 +303,6 @@ impl Channels {
         }
     }
 
-    /// New work.
-    pub(crate) fn work(&mut self, jobs: Arc<Jobs>, out: &mut Vec<ToMiner>) {
-        let before = self.jobs.replace(Arc::clone(&jobs));
-        if self.open.is_empty() {
-            self.announced = None;
-            return;
-        }
-        if before.as_ref().is_none_or(|before| !before.same_tip(&jobs)) {
-            if self.announced != Some(jobs.current.id()) {
-                self.announce(|_| jobs.current.future(), out);
-            }
-            self.announced = None;
-            self.move_on(&jobs, out);
-        } else if before.is_some_and(|before| before.current.id() != jobs.current.id()) {
-            self.announce(|jobs| jobs.current.for_tip(&jobs.tip), out);
-        }
-        if let Some(future) = &jobs.future
-            && self.announced != Some(future.id())
-        {
-            self.announce(|_| future.future(), out);
-            self.announced = Some(future.id());
-        }
-    }
-
-    /// Vardiff for each channel.
-    pub(crate) fn retarget(&mut self, now: Instant, out: &mut Vec<ToMiner>) {
-        for (id, channel) in &mut self.open {
-            retarget(*id, channel, &self.floor.rules, self.jobs.as_deref(), now, out);
-        }
-    }
-
-    /// Vardiff for one channel, after shares.
-    pub(crate) fn retarget_one(&mut self, channel_id: u32, now: Instant, out: &mut Vec<ToMiner>) {
-        if let Some(channel) = self.open.get_mut(&channel_id) {
-            retarget(channel_id, channel, &self.floor.rules, self.jobs.as_deref(), now, out);
-        }
-    }
-
     /// What a miner asks for, if it may have it.
     fn asked(
         &self,
@@ -366,6 +322,7 @@ impl Channels {
             nominal_hashrate,
             max_target,
             key: identity.key(),
+            place: self.floor.place()?,
         })
     }
 
@@ -387,51 +344,6 @@ impl Channels {
         out.push(ToMiner::OpenError { request_id, code });
     }
 
-    /// A channel that was opened gets the work of the moment, however late it comes.
-    fn join(&mut self, id: u32, mut channel: Channel, out: &mut Vec<ToMiner>) {
-        self.floor.metrics.count(Counter::ChannelsOpened);
-        if let Some(jobs) = self.jobs.clone() {
-            install(id, &mut channel, jobs.current.future(), out);
-            if channel.set_tip(&jobs.tip, jobs.current.id()) {
-                out.push(prev_hash(id, &jobs));
-            }
-            match &jobs.future {
-                Some(future) if self.standard_jobs => install(id, &mut channel, future.future(), out),
-                // The group will be told again, so that the newcomer learns it as a member.
-                _ => self.announced = None,
-            }
-        }
-        self.open.insert(id, channel);
-    }
-
-    /// Gives a job to every channel, and tells of it.
-    fn announce(&mut self, job: impl Fn(&Jobs) -> ExtendedJob, out: &mut Vec<ToMiner>) {
-        let Some(jobs) = &self.jobs else { return };
-        let job = job(jobs);
-        if !self.standard_jobs {
-            out.push(extended_job(GROUP, &job));
-        }
-        for (id, channel) in &mut self.open {
-            if self.standard_jobs {
-                install(*id, channel, job.clone(), out);
-            } else {
-                channel.install(job.clone());
-            }
-        }
-    }
-
-    /// Moves every channel to the tip of `jobs`, and tells of it.
-    fn move_on(&mut self, jobs: &Jobs, out: &mut Vec<ToMiner>) {
-        if !self.standard_jobs {
-            out.push(prev_hash(GROUP, jobs));
-        }
-        for (id, channel) in &mut self.open {
-            if channel.set_tip(&jobs.tip, jobs.current.id()) && self.standard_jobs {
-                out.push(prev_hash(*id, jobs));
-            }
-        }
-    }
-
     fn refused(&self, channel_id: u32, sequence_number: u32, code: &'static str) -> Submitted {
         self.floor.metrics.refused(code);
         Submitted::Answer(Answer {
@@ -440,57 +352,6 @@ impl Channels {
             verdict: Err(code),
         })
     }
-}
-
-/// Gives a job to one channel, and tells of it on that channel.
-fn install(id: u32, channel: &mut Channel, job: ExtendedJob, out: &mut Vec<ToMiner>) {
-    let (job_id, told) = (job.get_job_id(), extended_job(id, &job));
-    if channel.install(job) {
-        out.push(match channel.kind() {
-            Kind::Extended => told,
-            Kind::Standard => match channel.standard_job(job_id) {
-                Some(job) => ToMiner::Job(job),
-                None => return,
-            },
-        });
-    }
-}
-
-fn retarget(
-    channel_id: u32,
-    channel: &mut Channel,
-    rules: &Rules,
-    jobs: Option<&Jobs>,
-    now: Instant,
-    out: &mut Vec<ToMiner>,
-) {
-    if let Some(target) = channel.retarget(rules, now) {
-        out.push(ToMiner::SetTarget { channel_id, target });
-        refresh(channel, jobs);
-    }
-}
-
-fn refresh(channel: &mut Channel, jobs: Option<&Jobs>) {
-    if let Some(jobs) = jobs {
-        channel.refresh(jobs.current.for_tip(&jobs.tip));
-    }
-}
-
-fn extended_job(channel_id: u32, job: &ExtendedJob) -> ToMiner {
-    ToMiner::ExtendedJob(NewExtendedMiningJobOwned {
-        channel_id,
-        ..job.get_job_message().clone()
-    })
-}
-
-fn prev_hash(channel_id: u32, jobs: &Jobs) -> ToMiner {
-    ToMiner::PrevHash(SetNewPrevHashOwned {
-        channel_id,
-        job_id: jobs.current.id(),
-        prev_hash: jobs.tip.prev_hash.clone(),
-        min_ntime: jobs.tip.header_timestamp,
-        nbits: jobs.tip.n_bits,
-    })
 }
 
 fn text(bytes: &[u8]) -> String {

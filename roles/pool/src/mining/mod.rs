@@ -17,14 +17,19 @@ mod channels;
 mod coinbase;
 mod config;
 mod difficulty;
+mod floor;
 mod identity;
 mod jobs;
 mod messages;
 mod metrics;
 mod miners;
+mod notify;
 mod server;
 mod session;
 mod setup;
+mod share;
+#[cfg(test)]
+mod testkit;
 mod vardiff;
 
 use std::sync::Arc;
@@ -44,6 +49,7 @@ pub(crate) use self::metrics::{Counter, MiningMetrics};
 pub use self::miners::{Kind, Miner, Miners, MinersView};
 use self::server::MiningServer;
 use crate::intake::ShareIntake;
+use crate::notices::Notices;
 use crate::templates::{Templates, Work};
 
 /// What a mining server works with.
@@ -56,6 +62,7 @@ pub(crate) struct MiningParts {
     pub(crate) has_default_key: bool,
     pub(crate) templates: Templates,
     pub(crate) intake: ShareIntake,
+    pub(crate) notices: Notices,
     pub(crate) miners: Miners,
     pub(crate) metrics: Arc<MiningMetrics>,
 }

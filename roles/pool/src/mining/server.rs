@@ -1,10 +1,9 @@
 //! The listener for miners, and what its sessions share.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use channels_sv2::extranonce_manager::{ExtranonceAllocator, bytes_needed};
 use service::ConfigError;
 use sv2_transport::AuthorityKeypair;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,24 +15,18 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::MiningParts;
-use super::channel::Rules;
-use super::channels::Floor;
 use super::coinbase::Coinbase;
 use super::config::MiningSection;
+use super::floor::Floor;
 use super::jobs::{JobMaker, Jobs};
 use super::metrics::Counter;
 use super::session::{self, Ended};
 use crate::intake::ShareIntake;
+use crate::notices::Notices;
 use crate::templates::Templates;
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of each extranonce that differ between two runs of a pool. Without them a pool that restarts would hand out the
-/// same work again, and take its shares for repeated ones.
-const RUN_BYTES: u8 = 4;
-/// Bytes of each extranonce that an extended channel's miner rolls.
-const ROLLABLE: u8 = 16;
-
 /// What the sessions of a pool's mining server share.
 pub(crate) struct MiningServer {
     pub(super) floor: Arc<Floor>,
@@ -44,6 +37,8 @@ pub(crate) struct MiningServer {
     pub(super) jobs: watch::Receiver<Option<Arc<Jobs>>>,
     pub(super) intake: ShareIntake,
     pub(super) templates: Templates,
+    pub(super) notices: Notices,
+    pub(super) notify_hashpool_miners: bool,
     max_connections: usize,
 }
 
@@ -57,22 +52,8 @@ impl MiningServer {
         parts: MiningParts,
         jobs: watch::Receiver<Option<Arc<Jobs>>>,
     ) -> Result<(Self, JobMaker), ConfigError> {
-        let extranonces = extranonces(section.max_channels)?;
-        let size = extranonces.total_extranonce_len();
-        let coinbase = Coinbase::new(section);
-        let floor = Floor {
-            rules: Rules {
-                pool_tag: coinbase.tag.clone(),
-                shares_per_minute: section.shares_per_minute,
-                bounds: section.bounds(),
-                start: section.start_target(),
-            },
-            extranonces: Mutex::new(extranonces),
-            max_channels: section.max_channels_per_connection,
-            has_default_key: parts.has_default_key,
-            miners: parts.miners,
-            metrics: parts.metrics,
-        };
+        let floor = Floor::new(section, parts.has_default_key, parts.miners, parts.metrics)?;
+        let maker = JobMaker::new(Coinbase::new(section), floor.extranonce_size);
         let server = Self {
             floor: Arc::new(floor),
             authority: parts.authority,
@@ -82,9 +63,11 @@ impl MiningServer {
             jobs,
             intake: parts.intake,
             templates: parts.templates,
+            notices: parts.notices,
+            notify_hashpool_miners: section.notify_hashpool_miners,
             max_connections: section.max_connections,
         };
-        Ok((server, JobMaker::new(coinbase, size.into())))
+        Ok((server, maker))
     }
 
     /// Serves whoever connects until `stop`, then ends all sessions and returns.
@@ -145,12 +128,4 @@ impl MiningServer {
             _ => debug!(%address, "the session of a miner ended: {ended}"),
         }
     }
-}
-
-/// The extranonces of one run, for so many channels.
-fn extranonces(max_channels: u32) -> Result<ExtranonceAllocator, ConfigError> {
-    let run: [u8; RUN_BYTES as usize] = rand::random();
-    let size = RUN_BYTES + bytes_needed(max_channels) + ROLLABLE;
-    ExtranonceAllocator::new(run.to_vec(), size, max_channels)
-        .map_err(|error| ConfigError::invalid("mining.max_channels", max_channels, error))
 }

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::answers::{Answers, MAX_PENDING, tell};
-use super::channel::Share;
-use super::channels::{Channels, Submitted};
+use super::channels::{Channels, KeyChange, Submitted};
 use super::messages::{FromMiner, ToMiner, Unreadable};
 use super::metrics::Counter;
+use super::notify::{News, Notifier};
 use super::server::MiningServer;
 use super::setup::{self, Setup};
+use super::share::Share;
 
 /// How long a certificate is valid; it is checked only while connecting.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
@@ -146,6 +147,7 @@ where
         writer,
         channels: Channels::new(server.floor.clone(), standard_jobs),
         answers: Answers::default(),
+        notifier: Notifier::new(server.notices.clone(), server.notify_hashpool_miners.then_some(0)),
         heard: Instant::now(),
         tick: Instant::now() + TICK,
         _connected: server.floor.miners.connect(),
@@ -159,6 +161,7 @@ struct Session<'a, S> {
     writer: FrameWriter<S>,
     channels: Channels,
     answers: Answers,
+    notifier: Notifier,
     /// When something came last.
     heard: Instant,
     /// When vardiff looks at all channels.
@@ -173,6 +176,7 @@ enum Event {
     Work,
     Tick,
     Frame(Option<Result<Frame, CodecError>>),
+    Quotes(News),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
@@ -190,7 +194,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 done = self.answers.ready() => Event::Done(done),
                 Ok(()) = jobs.changed() => Event::Work,
                 () = sleep_until(wake) => Event::Tick,
-                frame = self.reader.next(), if reading => Event::Frame(frame),
+                // Neither a backlog of quotes nor a flood of shares keeps the other waiting.
+                event = async {
+                    tokio::select! {
+                        frame = self.reader.next(), if reading => Event::Frame(frame),
+                        news = self.notifier.next() => Event::Quotes(news),
+                    }
+                } => event,
             };
             let now = Instant::now();
             let mut replies = Vec::new();
@@ -216,6 +226,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     self.heard = now;
                     let frame = frame.ok_or(Ended::Closed)??;
                     replies.extend(self.frame(frame, now, &mut out));
+                }
+                Event::Quotes(news) => {
+                    replies = self.notifier.frames(news);
+                    self.server
+                        .floor
+                        .metrics
+                        .add(Counter::Notifications, replies.len() as u64);
+                }
+            }
+            for change in self.channels.key_changes() {
+                match change {
+                    KeyChange::Opened(key, channel_id) => self.notifier.opened(key, channel_id),
+                    KeyChange::Closed(key, channel_id) => self.notifier.closed(key, channel_id),
                 }
             }
             replies.extend(out.drain(..).filter_map(|message: ToMiner| message.to_frame()));
@@ -291,10 +314,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let message = ExtensionMessage::decode(frame.msg_type, frame.payload)
             .inspect_err(|_| self.server.floor.metrics.count(Counter::Malformed))
             .ok()?;
-        let Some((answer, _granted)) = setup::negotiate(message, self.server.quotes_extension) else {
+        let quotes = self.server.quotes_extension;
+        let Some((answer, granted)) = setup::negotiate(message, quotes) else {
             self.server.floor.metrics.count(Counter::Unknown);
             return None;
         };
+        if granted {
+            self.notifier.negotiated(quotes);
+        }
         answer
             .to_frame()
             .inspect_err(|error| warn!(%error, "an answer to RequestExtensions can't be encoded"))

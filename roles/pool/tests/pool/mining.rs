@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use binary_sv2::from_bytes;
 use mining_sv2::*;
+use mint_link::{ExtensionMessage, MINT_QUOTE_NOTIFICATION, MintQuoteNotification};
 use pool::outbox::ShareId;
 use pool::{PoolConfig, Running, start};
 use sv2_transport::Frame;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::miner::{Client, STANDARD_JOBS, Work};
+use crate::mint::Identity;
 
 const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -309,4 +311,128 @@ async fn a_stop_answers_the_shares_that_were_taken() {
     let outbox = pool::outbox::Outbox::open(outbox, &Default::default()).unwrap();
     assert!(acknowledged > 0);
     assert_eq!(outbox.view().tally.waiting, acknowledged);
+}
+
+/// Asks for the extension of quotes, and for another one.
+async fn negotiate(miner: &mut Client) {
+    let request = ExtensionMessage::Request {
+        request_id: 3,
+        requested: vec![2, 0x4D51],
+    };
+    miner.raw(request.to_frame().unwrap()).await;
+    let success = ExtensionMessage::Success {
+        request_id: 3,
+        supported: vec![0x4D51],
+    };
+    // The first message after the setup's answer.
+    assert_eq!(miner.next().await.unwrap().msg_type, 0x01);
+    let answer = miner.next().await.unwrap();
+    assert_eq!(
+        ExtensionMessage::decode(answer.msg_type, answer.payload).unwrap(),
+        success
+    );
+}
+
+/// Submits a share, and waits until it is acknowledged and its quote is told.
+async fn earn(miner: &mut Client, extension: u16) -> MintQuoteNotification {
+    let share = miner.solve();
+    miner.submit(&share).await;
+    let (mut acknowledged, mut told) = (false, None);
+    while !acknowledged || told.is_none() {
+        let frame = miner.next().await.unwrap();
+        match frame.msg_type {
+            MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS => acknowledged = true,
+            MINT_QUOTE_NOTIFICATION => {
+                assert_eq!((frame.extension_type, frame.channel_msg), (extension, true));
+                told = Some(MintQuoteNotification::decode(frame.payload).unwrap());
+            }
+            other => panic!("unexpected message {other:#04x}"),
+        }
+    }
+    told.unwrap()
+}
+
+/// The next notifications, so many of them.
+async fn told(miner: &mut Client, count: usize) -> Vec<MintQuoteNotification> {
+    let mut told = Vec::new();
+    while told.len() < count {
+        let payload = miner.hear(MINT_QUOTE_NOTIFICATION).await;
+        told.push(MintQuoteNotification::decode(payload).unwrap());
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_miner_that_negotiated_is_told_of_its_quotes_once_and_again_when_it_comes_back() {
+    let dir = TempDir::new().unwrap();
+    let pool = begin(config(&dir)).await;
+    let mint = Identity::new().dial(pool.mint_link_address(), pool.authority_public_key());
+    let mut miner = connect(&pool, 0).await;
+    negotiate(&mut miner).await;
+    let first = miner.open_extended(KEY).await;
+    let mut earned = vec![earn(&mut miner, 0x4D51).await];
+    assert_eq!(earned[0].channel_id, first.channel_id);
+    // A second channel of the key does not double what is told.
+    let second = miner.open_extended(&format!("{KEY}.b")).await;
+    earned.push(earn(&mut miner, 0x4D51).await);
+    assert_eq!(earned[1].channel_id, first.channel_id);
+    let close = CloseChannelOwned {
+        channel_id: first.channel_id,
+        reason_code: Vec::new().try_into().unwrap(),
+    };
+    miner.send(MESSAGE_TYPE_CLOSE_CHANNEL, close).await;
+    earned.push(earn(&mut miner, 0x4D51).await);
+    assert_eq!(earned[2].channel_id, second.channel_id);
+    let ids = |told: &[MintQuoteNotification]| {
+        let mut ids: Vec<String> = told.iter().map(|told| told.quote_id.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(ids(&earned).len(), 3);
+    assert!(earned.iter().all(|told| told.amount > 0));
+
+    let mut back = connect(&pool, STANDARD_JOBS).await;
+    negotiate(&mut back).await;
+    back.open_standard(KEY).await;
+    assert_eq!(ids(&told(&mut back, 3).await), ids(&earned));
+    // One that negotiates after it has opened its channel is told, too.
+    let mut late = connect(&pool, STANDARD_JOBS).await;
+    late.open_standard(KEY).await;
+    let request = ExtensionMessage::Request {
+        request_id: 3,
+        requested: vec![0x4D51],
+    };
+    late.raw(request.to_frame().unwrap()).await;
+    assert_eq!(ids(&told(&mut late, 3).await), ids(&earned));
+    drop(mint);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn miners_that_did_not_negotiate_are_told_only_where_the_pool_is_to_do_as_hashpool_does() {
+    for hashpool in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let mut config = config(&dir);
+        config.mining.notify_hashpool_miners = hashpool;
+        let pool = begin(config).await;
+        let mint = Identity::new().dial(pool.mint_link_address(), pool.authority_public_key());
+        let mut miner = connect(&pool, STANDARD_JOBS).await;
+        miner.open_standard(KEY).await;
+        if hashpool {
+            earn(&mut miner, 0).await;
+        } else {
+            let share = miner.solve();
+            miner.submit(&share).await;
+            miner.accepted(&share).await;
+            let mut view = pool.outbox().watch();
+            view.wait_for(|view| view.tally.acknowledged == 1).await.unwrap();
+            let share = miner.solve();
+            miner.submit(&share).await;
+            // Nothing in between.
+            assert_eq!(miner.next().await.unwrap().msg_type, MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS);
+        }
+        drop(mint);
+        pool.stop().await;
+    }
 }
