@@ -44,10 +44,17 @@ def lines_of(fields):
 def text_of(value):
     """One field: texts and bytes in quotes, numbers as they are."""
     if isinstance(value, list):
-        return "[" + ", ".join("…" if isinstance(item, dict) else f"0x{item:04X}" for item in value) + "]"
+        return "[" + ", ".join(map(item_of, value)) + "]"
     if value is None:
         return "none"
     return str(value) if isinstance(value, int) or value.isdecimal() else json.dumps(value, ensure_ascii=False)
+
+
+def item_of(value):
+    """One element of a list: a unit has lines of its own, and the number of an extension is written in hex."""
+    if isinstance(value, dict):
+        return "…"
+    return json.dumps(value) if isinstance(value, str) else f"0x{value:04X}"
 
 
 def shown(vector):

@@ -41,6 +41,7 @@ MESSAGES = {
         ("amount_unpaid", "U64"), ("amount_paid", "U64"), ("units_total", "U16"), ("units", "SEQ0_255[UnitStats]"),
     ]),
     (PROOF, 0x85): ("MintProof", False, [("public_key", "PUBKEY"), ("signature", "SIGNATURE")]),
+    (QUOTES, 0x86): ("MintQuotesIssued", False, [("header_hashes", "SEQ0_255[U256]")]),
     (QUOTES, 0xC0): ("MintQuoteNotification", True, [("channel_id", "U32"), ("quote_id", "STR0_255"), ("amount", "U64")]),
 }
 MESSAGES[0, 0xC0] = MESSAGES[QUOTES, 0xC0]

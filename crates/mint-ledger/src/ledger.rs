@@ -9,7 +9,7 @@ use std::{fmt, future::Future, path::Path, sync::Arc};
 
 use cdk_common::database::{DynMintDatabase, DynMintTransaction, Error};
 use stats_push::{Totals, UnixMillis};
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, watch};
 
 use crate::{
     error::LedgerError,
@@ -17,6 +17,9 @@ use crate::{
     tally::{Change, Tally},
     transaction::LedgerTransaction,
 };
+
+/// Transactions whose issuances a listener may be behind; then it misses the oldest.
+const ISSUANCES_KEPT: usize = 1024;
 
 /// Where the ledger takes the wall clock from, for `last_issued_at`.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -75,6 +78,7 @@ pub(crate) struct Shared {
     file: File,
     books: Arc<Mutex<Books>>,
     published: watch::Sender<Arc<Totals>>,
+    issued: broadcast::Sender<Arc<[Arc<str>]>>,
     clock: Clock,
 }
 
@@ -120,6 +124,7 @@ impl Ledger {
                 file,
                 books: Arc::new(Mutex::new(books)),
                 published,
+                issued: broadcast::Sender::new(ISSUANCES_KEPT),
                 clock,
             }),
         })
@@ -128,6 +133,12 @@ impl Ledger {
     /// The totals, now and after every committed change. A version that was seen here is durable.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Totals>> {
         self.shared.published.subscribe()
+    }
+
+    /// The requests of the quotes that each transaction from now on issues whole, told after its commit. Best effort,
+    /// unlike the totals: who is more than 1,024 transactions behind misses the oldest, and nothing is told again.
+    pub fn issuances(&self) -> broadcast::Receiver<Arc<[Arc<str>]>> {
+        self.shared.issued.subscribe()
     }
 
     /// Compares the stored totals with one SQL aggregate: [`crate::audit()`] on this ledger's file, on a blocking thread.
@@ -224,6 +235,7 @@ impl Shared {
             Ok(()) => {
                 if let Some(tally) = next {
                     self.publish(&mut writer, tally);
+                    self.tell_issued(changes);
                 }
                 Ok(())
             }
@@ -249,6 +261,15 @@ impl Shared {
             self.publish(writer, tally);
         }
         Ok(())
+    }
+
+    fn tell_issued(&self, changes: &[Change]) {
+        let issued = changes.iter().filter(|change| change.issues_whole());
+        let requests: Arc<[_]> = issued.map(|change| Arc::clone(&change.request)).collect();
+        if !requests.is_empty() {
+            // An error means that nobody listens.
+            let _ = self.issued.send(requests);
+        }
     }
 
     fn publish(&self, writer: &mut Writer, tally: Tally) {

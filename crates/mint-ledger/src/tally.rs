@@ -134,9 +134,19 @@ pub(crate) struct UnitTally {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) unit: Arc<str>,
+    /// What the quote asks to be paid, by which its maker knows it.
+    pub(crate) request: Arc<str>,
     /// `None`: the quote did not exist.
     pub(crate) before: Option<QuoteAmounts>,
     pub(crate) after: Option<QuoteAmounts>,
+}
+
+impl Change {
+    /// Whether this is the change by which the quote came to be issued whole.
+    pub(crate) fn issues_whole(&self) -> bool {
+        let issued = |amounts: Option<QuoteAmounts>| amounts.is_some_and(|held| Figures::from(held).quotes.issued == 1);
+        issued(self.after) && !issued(self.before)
+    }
 }
 
 /// The figures of every unit, the oldest first, at one version.
@@ -246,6 +256,7 @@ mod tests {
     fn change(unit: &str, before: Option<QuoteAmounts>, after: QuoteAmounts) -> Change {
         Change {
             unit: unit.into(),
+            request: "a request".into(),
             before,
             after: Some(after),
         }
@@ -270,6 +281,16 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_comes_to_be_issued_whole_once() {
+        let (paid, part, whole) = (amounts(8, 8, 0), amounts(8, 8, 3), amounts(8, 8, 8));
+        assert!(change("hash", Some(paid), whole).issues_whole());
+        assert!(change("hash", Some(part), whole).issues_whole());
+        assert!(!change("hash", Some(paid), part).issues_whole());
+        assert!(!change("hash", None, paid).issues_whole());
+        assert!(!change("hash", Some(whole), whole).issues_whole());
+    }
+
+    #[test]
     fn sums_saturate_only_where_they_are_published() {
         let mut tally = Tally::default();
         let huge = amounts(0, 1 << 62, 1 << 62);
@@ -281,6 +302,7 @@ mod tests {
         for _ in 0..2 {
             let gone = Change {
                 unit: "hash".into(),
+                request: "a request".into(),
                 before: Some(huge),
                 after: None,
             };

@@ -90,6 +90,7 @@ impl LedgerTransaction {
                 let held = Some(QuoteAmounts::of(quote));
                 Change {
                     unit: quote.unit.to_string().into(),
+                    request: quote.request.as_str().into(),
                     before: held,
                     after: held,
                 }
@@ -104,6 +105,7 @@ impl LedgerTransaction {
         let quote = open.inner.add_mint_quote(quote).await?;
         open.notes.start(&quote.id, || Change {
             unit: quote.unit.to_string().into(),
+            request: quote.request.as_str().into(),
             before: None,
             after: Some(QuoteAmounts::of_new(&quote)),
         });

@@ -31,7 +31,7 @@ impl Collector for LinkCollector {
     }
 }
 
-fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 11] {
+fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 12] {
     let traffic = &counters.traffic;
     [
         (
@@ -72,6 +72,11 @@ fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 11] {
             "link_quotes_unanswered",
             "Quote requests that the mint let go without an answer",
             counters.unanswered,
+        ),
+        (
+            "link_issued_missed",
+            "Notes of redeemed quotes that were dropped since somebody was slow",
+            counters.issued_missed,
         ),
     ]
 }

@@ -17,6 +17,7 @@
 mod collector;
 mod error;
 mod extensions;
+mod issued;
 mod keys;
 mod messages;
 mod metrics;
@@ -35,10 +36,11 @@ mod vectors;
 pub use collector::LinkCollector;
 pub use error::{FailureReason, LinkError, Malformed, Step};
 pub use extensions::{ExtensionIds, ExtensionIdsError, ExtensionMessage, Extensions};
+pub use issued::{MINT_QUOTES_ISSUED, MintQuotesIssued};
 pub use keys::{MintKey, MintPublicKey};
 pub use messages::{
-    HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE, MintQuoteRequest,
-    QUOTE_EXTENSION, QuoteAnswer, RefusalCode,
+    HeaderHash, HeaderHashError, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE,
+    MintQuoteRequest, QUOTE_EXTENSION, QuoteAnswer, RefusalCode,
 };
 pub use metrics::{LinkCounters, LinkMetrics};
 pub use mint::{

@@ -3,7 +3,7 @@
 //! Our frames of them carry extension type 0x0003 with the channel bit, although no channel id follows: so do the peers
 //! that were first. Hash and reason at the end of 0x82 are what extension 0x4D51 adds.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use binary_sv2::{B0255, Deserialize, Serialize, Str0255, Sv2Option, U256, from_bytes, to_bytes};
 use common_messages_sv2::{
@@ -14,7 +14,7 @@ use stats_push::{MINT_STATS_REQUEST, MINT_STATS_RESPONSE};
 
 use sv2_transport::Frame;
 
-use crate::{error::Malformed, extensions::ExtensionIds};
+use crate::{error::Malformed, extensions::ExtensionIds, issued::MINT_QUOTES_ISSUED};
 
 /// The extension type that frames of quote messages carry.
 pub const QUOTE_EXTENSION: u16 = 0x0003;
@@ -35,6 +35,21 @@ pub struct HeaderHash(pub [u8; 32]);
 impl fmt::Display for HeaderHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Not the 64 hex digits that a [`HeaderHash`] prints as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hex digits")]
+pub struct HeaderHashError;
+
+impl FromStr for HeaderHash {
+    type Err = HeaderHashError;
+
+    fn from_str(text: &str) -> Result<Self, HeaderHashError> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash).map_err(|_| HeaderHashError)?;
+        Ok(Self(hash))
     }
 }
 
@@ -319,6 +334,7 @@ pub(crate) enum Kind {
     QuoteRequest,
     QuoteResponse,
     QuoteError,
+    QuotesIssued,
     StatsRequest,
     StatsResponse,
     Proof,
@@ -338,6 +354,7 @@ impl Kind {
             },
             (extension, MINT_PROOF) if extension == ids.proof => Self::Proof,
             (extension, _) if extension == ids.proof => Self::Unknown,
+            (extension, MINT_QUOTES_ISSUED) if extension == ids.quotes => Self::QuotesIssued,
             // Neither side of an older peer looks at the extension type of these, nor tells a fixed one.
             (_, MINT_QUOTE_REQUEST) => Self::QuoteRequest,
             (_, MINT_QUOTE_RESPONSE) => Self::QuoteResponse,

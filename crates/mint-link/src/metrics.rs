@@ -26,6 +26,7 @@ pub struct LinkMetrics {
     malformed_quotes: AtomicU64,
     unexpected: AtomicU64,
     unanswered: AtomicU64,
+    issued_missed: AtomicU64,
     ended: [AtomicU64; FailureReason::ALL.len()],
     dropped_log: LogLimiter,
     full_log: LogLimiter,
@@ -51,6 +52,8 @@ pub struct LinkCounters {
     pub unexpected: u64,
     /// Quote requests that the mint let go without an answer.
     pub unanswered: u64,
+    /// Notes of issued quotes (0x86), each of one transaction or one message, that were dropped since somebody was slow.
+    pub issued_missed: u64,
     /// Sessions and attempts that ended, by reason.
     pub ended: Vec<(FailureReason, u64)>,
 }
@@ -86,6 +89,7 @@ impl LinkMetrics {
             malformed_quotes: self.malformed_quotes.load(Relaxed),
             unexpected: self.unexpected.load(Relaxed),
             unanswered: self.unanswered.load(Relaxed),
+            issued_missed: self.issued_missed.load(Relaxed),
             ended: ended.map(|(reason, count)| (reason, count.load(Relaxed))).collect(),
         }
     }
@@ -108,6 +112,11 @@ impl LinkMetrics {
 
     pub(crate) fn unanswered(&self) {
         self.unanswered.fetch_add(1, Relaxed);
+    }
+
+    /// Counts notes of issued quotes that nobody will get.
+    pub fn issued_missed(&self, notes: u64) {
+        self.issued_missed.fetch_add(notes, Relaxed);
     }
 
     pub(crate) fn ended(&self, reason: FailureReason) {

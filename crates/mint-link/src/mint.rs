@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use stats_push::{PushConfig, RunId, Totals};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, watch},
+    sync::{broadcast, mpsc, watch},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionIds,
     keys::MintKey,
+    messages::HeaderHash,
     metrics::LinkMetrics,
     setup::DeviceInfo,
 };
@@ -95,6 +96,9 @@ pub struct MintLink {
     pub quotes: mpsc::Sender<QuoteCall>,
     /// What the ledger publishes.
     pub totals: watch::Receiver<Arc<Totals>>,
+    /// Tells every session that negotiated ehash quotes which quotes have been issued whole. Whoever is slower than its
+    /// capacity misses some; [`LinkCounters::issued_missed`](crate::LinkCounters::issued_missed) counts that.
+    pub issued: broadcast::Sender<Arc<[HeaderHash]>>,
     /// Of this run of the mint.
     pub run_id: RunId,
     /// When to push.
@@ -120,6 +124,8 @@ struct SessionSide<'a> {
 impl MintLink {
     /// The default of `max_outstanding`.
     pub const MAX_OUTSTANDING: usize = 1024;
+    /// The default capacity of `issued`, in transactions of the mint.
+    pub const ISSUED_KEPT: usize = 1024;
 
     /// A mint with defaults for all that has one.
     pub fn new(
@@ -133,6 +139,7 @@ impl MintLink {
             key,
             quotes,
             totals,
+            issued: broadcast::Sender::new(Self::ISSUED_KEPT),
             run_id,
             push: PushConfig::default(),
             extensions: ExtensionIds::default(),

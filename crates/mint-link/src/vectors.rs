@@ -36,6 +36,11 @@ fn read(frame: Frame, legacy: bool) -> Read {
             let frame = notification.to_frame(extension).unwrap();
             ("MintQuoteNotification", fields, frame)
         }),
+        (0x4D51, 0x86) => MintQuotesIssued::decode(frame.payload).map(|issued| {
+            let hashes: Vec<_> = issued.header_hashes.iter().map(HeaderHash::to_string).collect();
+            let frame = issued.to_frame(&ExtensionIds::default()).unwrap();
+            ("MintQuotesIssued", json!({ "header_hashes": hashes }), frame)
+        }),
         (0x4D50, 0x85) => return mint_proof(frame.payload),
         _ => return Err("ignored"),
     };

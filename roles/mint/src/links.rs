@@ -1,13 +1,14 @@
 //! The links to the pools, on a thread of their own with a runtime of its own: CDK's SQLite store blocks the threads
 //! that it runs on, and neither a push nor the heartbeat of a connection is to wait for an fsync.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, sync::Arc, thread, time::Duration};
 
+use mint_ledger::Ledger;
 use mint_link::{
-    DeviceInfo, LinkMetrics, LinkStatus, MintKey, MintLink, MintTimers, PoolTarget, QuoteAnswer, QuoteCall,
+    DeviceInfo, HeaderHash, LinkMetrics, LinkStatus, MintKey, MintLink, MintTimers, PoolTarget, QuoteAnswer, QuoteCall,
 };
-use stats_push::{RunId, Totals};
-use tokio::sync::{mpsc, oneshot, watch};
+use stats_push::RunId;
+use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{StartError, config::MintConfig, quotes::QuoteDesk};
@@ -53,7 +54,7 @@ impl Links {
         config: &MintConfig,
         key: MintKey,
         desk: QuoteDesk,
-        totals: watch::Receiver<Arc<Totals>>,
+        ledger: &Ledger,
         run_id: RunId,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
@@ -75,7 +76,7 @@ impl Links {
                 linger: LINGER,
                 ..MintTimers::default()
             },
-            ..MintLink::new(key, sender, totals, run_id)
+            ..MintLink::new(key, sender, ledger.subscribe(), run_id)
         };
         let metrics = Arc::clone(&link.metrics);
         let (states, running): (Vec<_>, Vec<_>) = config
@@ -89,6 +90,7 @@ impl Links {
                 link.connect(target, stop.clone())
             })
             .unzip();
+        let told = tell_issued(ledger.issuances(), link.issued.clone(), Arc::clone(&metrics));
         drop(link);
         let (end, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -100,7 +102,10 @@ impl Links {
                     links.spawn(link);
                 }
                 links.close();
-                tokio::join!(links.wait(), forward(inbox, &desk));
+                tokio::select! {
+                    ((), ()) = async { tokio::join!(links.wait(), forward(inbox, &desk)) } => {}
+                    never = told => match never {},
+                }
             });
             // Nobody waits any more if the mint was given up meanwhile.
             let _ = end.send(());
@@ -117,6 +122,28 @@ impl Links {
     pub(crate) async fn ended(self) {
         // An error means that the thread panicked, which it has said itself.
         let _ = self.ended.await;
+    }
+}
+
+/// Carries what the ledger says of issued quotes to the links, for as long as there are any. A share's quote asks for the
+/// share's hash; other quotes are no pool's business.
+async fn tell_issued(
+    mut issuances: broadcast::Receiver<Arc<[Arc<str>]>>,
+    links: broadcast::Sender<Arc<[HeaderHash]>>,
+    metrics: Arc<LinkMetrics>,
+) -> Infallible {
+    loop {
+        match issuances.recv().await {
+            Ok(requests) => {
+                let hashes: Arc<[_]> = requests.iter().filter_map(|request| request.parse().ok()).collect();
+                if !hashes.is_empty() {
+                    // An error means that no pool is there to hear it.
+                    let _ = links.send(hashes);
+                }
+            }
+            Err(RecvError::Lagged(missed)) => metrics.issued_missed(missed),
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 

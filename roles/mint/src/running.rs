@@ -126,14 +126,7 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     let (batcher, desk) = QuoteBatcher::new(mint.localstore(), &config.quotes.units, config.quotes.batching());
     let (stop, stop_links) = (stop.child_token(), CancellationToken::new());
     let run_id = RunId::random();
-    let links = Links::start(
-        &config,
-        keys.link,
-        desk.clone(),
-        ledger.subscribe(),
-        run_id,
-        &stop_links,
-    )?;
+    let links = Links::start(&config, keys.link, desk.clone(), &ledger, run_id, &stop_links)?;
     let states = links.states.clone();
     let cache = SnapshotCache::new();
     let status = Status {

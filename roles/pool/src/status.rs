@@ -258,6 +258,11 @@ impl Collector for Status {
                 outbox.tally.acknowledged_without_id,
             ),
             (
+                "pool_quotes_redeemed",
+                "Acknowledged quotes that the mint has told to be redeemed; what it told while it was not heard is missing",
+                outbox.tally.redeemed,
+            ),
+            (
                 "pool_quotes_busy",
                 "Quote requests that the mint was too busy for; they were sent again",
                 pump.busy,

@@ -54,6 +54,17 @@ async fn p11_quotes_redeemed_grows_without_a_reload_and_at_rest_equals_the_mints
     assert!(truth.redeemed >= 3, "{truth:?}");
     assert_eq!(truth.quotes, [0, 0, truth.redeemed]);
     assert_eq!(devnet.wallet().borrow().redeemed_quotes, truth.redeemed);
+    let redeemed = format!("ehash_pool_quotes_redeemed_total {}", truth.redeemed);
+    eventually(
+        "the pool has heard of each and lists none any more",
+        PATIENCE,
+        async || {
+            let metrics = reqwest::get(format!("http://{dashboard}/metrics")).await.ok()?;
+            let metrics = metrics.text().await.ok()?;
+            metrics.lines().any(|line| line == redeemed).then_some(())
+        },
+    )
+    .await;
     browser
         .until(&format!("{number} === {}", truth.redeemed))
         .await

@@ -148,3 +148,44 @@ async fn thirty_two_writers_never_meet_a_locked_database() {
     }
     assert_eq!(assert_exact(&ledger).await.ehash.quotes.paid, 4 * (8 + 32));
 }
+
+#[tokio::test]
+async fn quotes_issued_whole_are_told_once_after_their_commit() {
+    let files = Files::new();
+    let ledger = files.open().await;
+    let mut told = ledger.issuances();
+    let (first, second) = (
+        commit_quote(&ledger, "hash", 8, 8, 0).await,
+        commit_quote(&ledger, "hash", 4, 4, 0).await,
+    );
+    let mut tx = begin(&ledger).await;
+    for (id, amount) in [(&first, 8), (&second, 3)] {
+        let mut quote = tx.get_mint_quote(id).await.unwrap().unwrap();
+        issue(&mut tx, &mut quote, amount).await.unwrap();
+    }
+    assert!(told.try_recv().is_err(), "not before the commit");
+    tx.commit().await.unwrap();
+    let requests = |ids: &[&QuoteId]| ids.iter().map(|id| id.to_string().into()).collect::<Vec<Arc<str>>>();
+    assert_eq!(told.recv().await.unwrap().to_vec(), requests(&[&first]));
+
+    // What is rolled back, or fails at the commit, is not told.
+    let issue_rest = async |tx: &mut DynMintTransaction| {
+        let mut quote = tx.get_mint_quote(&second).await.unwrap().unwrap();
+        issue(tx, &mut quote, 1).await.unwrap();
+    };
+    let mut tx = begin(&ledger).await;
+    issue_rest(&mut tx).await;
+    tx.rollback().await.unwrap();
+    files.by_hand().execute_batch(FAILING_COMMITS).unwrap();
+    set_failing(&files.path(), true);
+    let mut tx = begin(&ledger).await;
+    issue_rest(&mut tx).await;
+    assert!(tx.commit().await.is_err());
+    set_failing(&files.path(), false);
+    let mut tx = begin(&ledger).await;
+    issue_rest(&mut tx).await;
+    tx.commit().await.unwrap();
+    assert_eq!(told.recv().await.unwrap().to_vec(), requests(&[&second]));
+    assert!(told.try_recv().is_err());
+    assert_exact(&ledger).await;
+}

@@ -184,6 +184,10 @@ fn a_message_is_known_by_extension_and_type_together() {
     assert_eq!(kind(ids.proof, 0x85), Kind::Proof);
     assert_eq!(kind(ids.proof, 0x84), Kind::Unknown);
     assert_eq!(kind(0x4D00, 0), Kind::Unknown);
+    assert_eq!(kind(ids.quotes, 0x86), Kind::QuotesIssued);
+    for extension in [0, 1, QUOTE_EXTENSION, ids.stats, ids.proof] {
+        assert_eq!(kind(extension, 0x86), Kind::Unknown);
+    }
 }
 
 #[test]

@@ -20,11 +20,12 @@ use super::{
     negotiation::{LegacyReason, Negotiated, Negotiation, Next},
     quotes::{AnswerHandle, QuoteCall},
     status::StatusCell,
-    writer::{Control, Writer},
+    writer::{Control, TurnOn, Writer},
 };
 use crate::{
     error::{LinkError, Step, within},
     extensions::{ExtensionMessage, Extensions},
+    issued::Issuances,
     messages::{Kind, MintQuoteRequest, QuoteAnswer},
     metrics::Dropped,
     proof::MintProof,
@@ -318,11 +319,13 @@ where
             .then(|| Publisher::new(self.link.totals.clone(), self.link.run_id, self.link.push));
         self.proof_sent = proof.as_ref().map(|_| Instant::now());
         self.publisher = publisher.as_ref().map(|(_, handle)| handle.clone());
-        self.order(Control::TurnOn {
+        let issuances = extensions.quotes.then(|| Issuances::new(self.link.issued.subscribe()));
+        self.order(Control::TurnOn(Box::new(TurnOn {
             extensions,
             proof,
             publisher,
-        });
+            issuances,
+        })));
     }
 
     fn ask(&self, request: &ExtensionMessage) {

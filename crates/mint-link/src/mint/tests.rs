@@ -12,13 +12,14 @@ use tokio::{io::DuplexStream, task::JoinHandle, time::Instant};
 
 use super::*;
 use crate::{
-    FailureReason, HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE, MintProof,
-    QuoteAnswer, RefusalCode,
+    FailureReason, HeaderHash, MINT_PROOF, MINT_QUOTE_ERROR, MINT_QUOTE_REQUEST, MINT_QUOTE_RESPONSE,
+    MINT_QUOTES_ISSUED, MintProof, MintQuotesIssued, QuoteAnswer, RefusalCode,
     extensions::{ExtensionMessage, Extensions},
     setup,
     testkit::{RawPeer, granted, negotiation, quote_request, settle, totals},
 };
 
+mod issued;
 mod lives;
 mod negotiation;
 mod pushes;
@@ -55,6 +56,7 @@ struct Fixture {
     quotes: mpsc::Receiver<QuoteCall>,
     totals: watch::Sender<Arc<Totals>>,
     status: watch::Receiver<LinkStatus>,
+    issued: broadcast::Sender<Arc<[HeaderHash]>>,
     metrics: Arc<LinkMetrics>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -92,6 +94,7 @@ impl Fixture {
             quotes,
             totals,
             status,
+            issued: link.issued,
             metrics: link.metrics,
             stop,
             task: tokio::spawn(running),

@@ -1,4 +1,5 @@
-//! The one writer of a mint's session: quote answers first, snapshots between them, nothing queued twice (P7).
+//! The one writer of a mint's session: quote answers first, snapshots between them, nothing queued twice (P7), and which
+//! quotes have been issued when there is nothing else to say.
 //!
 //! Answers go out in batches of at most [`FAIR_SHARE`]; after each batch a snapshot that is due is taken and written. It
 //! is taken only when all before it has left, so it is as new as it can be.
@@ -16,8 +17,9 @@ use super::{MintTimers, SessionSide};
 use crate::{
     error::{LinkError, Step, within},
     extensions::Extensions,
+    issued::{Issuances, MintQuotesIssued},
     messages::{QuoteAnswer, RefusalCode},
-    metrics::Dropped,
+    metrics::{Dropped, LinkMetrics},
 };
 use sv2_transport::{CodecError, Frame, FrameWriter};
 
@@ -28,12 +30,16 @@ pub(crate) const FAIR_SHARE: usize = 64;
 pub(crate) enum Control {
     /// Write this.
     Send(Frame),
-    /// These extensions are on. `proof` goes out at once, the publisher's first snapshot right behind it.
-    TurnOn {
-        extensions: Extensions,
-        proof: Option<Frame>,
-        publisher: Option<(Publisher, PublisherHandle)>,
-    },
+    /// Extensions are on.
+    TurnOn(Box<TurnOn>),
+}
+
+/// What comes with these extensions: `proof` goes out at once, the publisher's first snapshot right behind it.
+pub(crate) struct TurnOn {
+    pub(crate) extensions: Extensions,
+    pub(crate) proof: Option<Frame>,
+    pub(crate) publisher: Option<(Publisher, PublisherHandle)>,
+    pub(crate) issuances: Option<Issuances>,
 }
 
 pub(crate) struct Writer<'a, S> {
@@ -41,6 +47,7 @@ pub(crate) struct Writer<'a, S> {
     control: mpsc::Receiver<Control>,
     answers: mpsc::Receiver<QuoteAnswer>,
     publisher: Option<(Publisher, PublisherHandle)>,
+    issuances: Option<Issuances>,
     /// Refusals tell their hash (0x4D51).
     correlated: bool,
     side: SessionSide<'a>,
@@ -60,6 +67,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Writer<'a, S> {
             control,
             answers,
             publisher: None,
+            issuances: None,
             correlated: false,
             side,
             timers,
@@ -106,6 +114,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Writer<'a, S> {
                 Some(control) = self.control.recv() => self.apply(control).await?,
                 Some(answer) = self.answers.recv() => first = Some(answer),
                 snapshot = next_snapshot(&mut self.publisher) => self.push(snapshot).await?,
+                issued = next_issued(&mut self.issuances, self.side.metrics) => self.tell_issued(&issued).await?,
             }
         }
         Ok(())
@@ -187,16 +196,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Writer<'a, S> {
         }
     }
 
+    /// One frame at a time, so that an answer that comes meanwhile waits for no more than that.
+    async fn tell_issued(&mut self, issued: &MintQuotesIssued) -> Result<(), LinkError> {
+        match issued.to_frame(self.side.extensions) {
+            Ok(frame) => self.send(frame).await,
+            Err(error) => {
+                self.side
+                    .metrics
+                    .dropped(Dropped::MalformedQuote, self.side.pool, &error);
+                Ok(())
+            }
+        }
+    }
+
     async fn apply(&mut self, control: Control) -> Result<(), LinkError> {
         match control {
             Control::Send(frame) => self.send(frame).await,
-            Control::TurnOn {
-                extensions,
-                proof,
-                publisher,
-            } => {
+            Control::TurnOn(on) => {
+                let TurnOn {
+                    extensions,
+                    proof,
+                    publisher,
+                    issuances,
+                } = *on;
                 self.correlated = extensions.quotes;
                 self.publisher = publisher;
+                self.issuances = issuances;
                 match proof {
                     Some(proof) => self.send(proof).await,
                     None => Ok(()),
@@ -241,6 +266,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Writer<'a, S> {
 async fn next_snapshot(publisher: &mut Option<(Publisher, PublisherHandle)>) -> Option<Snapshot> {
     match publisher {
         Some((publisher, _)) => publisher.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next issued quotes, if the pool is to hear of them.
+async fn next_issued(issuances: &mut Option<Issuances>, metrics: &LinkMetrics) -> MintQuotesIssued {
+    match issuances {
+        Some(issuances) => issuances.next(metrics).await,
         None => std::future::pending().await,
     }
 }

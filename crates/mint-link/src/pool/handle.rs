@@ -9,7 +9,7 @@ use super::gate::Gate;
 use crate::{
     extensions::Extensions,
     keys::MintPublicKey,
-    messages::{MintQuoteRequest, QuoteAnswer},
+    messages::{HeaderHash, MintQuoteRequest, QuoteAnswer},
     setup::DeviceInfo,
 };
 
@@ -61,6 +61,9 @@ pub struct MintSession {
     /// The mint's answers, in the order of their coming; `None` when the session has ended. Bounded: what is not taken
     /// slows the mint down, and its statistics with it.
     pub answers: mpsc::Receiver<QuoteAnswer>,
+    /// The hashes of quotes that have been issued whole (0x86), a message at a time; `None` when the session has ended.
+    /// Bounded: what is not taken in time is dropped and counted, and delays nothing.
+    pub issued: mpsc::Receiver<Vec<HeaderHash>>,
     info: watch::Receiver<SessionInfo>,
     stats: StatsRequester,
     _open: DropGuard,
@@ -78,6 +81,7 @@ impl MintSession {
     pub(crate) fn new(
         requests: mpsc::Sender<MintQuoteRequest>,
         answers: mpsc::Receiver<QuoteAnswer>,
+        issued: mpsc::Receiver<Vec<HeaderHash>>,
         info: watch::Receiver<SessionInfo>,
     ) -> (Self, Handed) {
         let (asked, stats) = watch::channel(0);
@@ -85,6 +89,7 @@ impl MintSession {
         let session = Self {
             requests,
             answers,
+            issued,
             stats: StatsRequester {
                 asked,
                 info: info.clone(),

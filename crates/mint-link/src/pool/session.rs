@@ -20,7 +20,8 @@ use super::{
 use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionMessage,
-    messages::{Kind, QuoteAnswer},
+    issued::MintQuotesIssued,
+    messages::{HeaderHash, Kind, QuoteAnswer},
     metrics::Dropped,
     setup::{self, DeviceInfo},
 };
@@ -28,6 +29,8 @@ use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
 
 /// Replies of the reader that wait for the writer; a mint that asks for more than this without reading is dropped.
 const REPLY_PLACES: usize = 8;
+/// Messages about issued quotes that wait for the role, of up to 255 hashes each.
+const ISSUED_PLACES: usize = 64;
 
 /// A refused mint is let go no sooner than this after it came. Older ones dial again at once, for ever: each round costs
 /// a handshake.
@@ -152,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
         let (requests, requested) = mpsc::channel(link.config.queue);
         let (answering, answers) = mpsc::channel(link.config.queue);
         let (replies, replying) = mpsc::channel(REPLY_PLACES);
-        let (session, handed) = MintSession::new(requests, answers, info.subscribe());
+        let (issuing, issued) = mpsc::channel(ISSUED_PLACES);
+        let (session, handed) = MintSession::new(requests, answers, issued, info.subscribe());
         let writer = Writer {
             sink: self.writer,
             requests: requested,
@@ -174,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
             gate: self.gate,
             admission: self.admission,
             answering,
+            issuing,
             replies,
             info,
         };
@@ -235,6 +240,7 @@ struct Reader<'a, S> {
     admission: watch::Receiver<Arc<Admission>>,
     cache: CacheSession,
     answering: mpsc::Sender<QuoteAnswer>,
+    issuing: mpsc::Sender<Vec<HeaderHash>>,
     replies: mpsc::Sender<Frame>,
     info: watch::Sender<SessionInfo>,
 }
@@ -266,6 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
                 let correlated = self.gate.extensions().quotes;
                 return self.answer(QuoteAnswer::decode_error(frame.payload, correlated)).await;
             }
+            Kind::QuotesIssued if self.gate.extensions().quotes => match MintQuotesIssued::decode(frame.payload) {
+                Ok(issued) => self.issued(issued),
+                Err(error) => self.dropped(Dropped::MalformedQuote, &error),
+            },
             Kind::StatsResponse if self.gate.extensions().stats => match Snapshot::decode(&frame.payload) {
                 Ok(snapshot) => {
                     self.cache.apply(snapshot, Instant::now().into_std());
@@ -293,6 +303,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Hands issued quotes to the role, if it has room for them.
+    fn issued(&self, issued: MintQuotesIssued) {
+        let untaken = self.issuing.try_send(issued.header_hashes).is_err();
+        self.link.metrics.issued_missed(u64::from(untaken));
     }
 
     /// A legacy mint that negotiates after all, or one that asks again.

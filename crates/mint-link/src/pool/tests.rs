@@ -10,7 +10,7 @@ use tokio::{io::DuplexStream, task::JoinHandle, time::Instant};
 
 use super::*;
 use crate::{
-    FailureReason, HeaderHash, MintKey, MintProof, MintPublicKey, QuoteAnswer, RefusalCode,
+    FailureReason, HeaderHash, MintKey, MintProof, MintPublicKey, MintQuotesIssued, QuoteAnswer, RefusalCode,
     extensions::{ExtensionMessage, Extensions},
     setup::{self, DeviceInfo},
     testkit::{RawPeer, granted, negotiation, quote_request, settle},

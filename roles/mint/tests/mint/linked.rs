@@ -135,7 +135,12 @@ async fn a_share_becomes_a_quote_and_the_pool_sees_it() {
     let wallet = Wallet::new(&running).await;
     let outputs = wallet.outputs(&[8]);
     let signed = serde_json::to_value(wallet.signed(&quote_id, &outputs, &wallet_key)).unwrap();
+    assert!(
+        session.issued.try_recv().is_err(),
+        "nothing is told before it is issued"
+    );
     assert_eq!(wallet.post("/mint/ehash", &signed).await.0, 200);
+    assert_eq!(session.issued.recv().await, Some(vec![HeaderHash([1; 32])]));
     pool.shows(PerState {
         unpaid: 0,
         paid: 0,

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 use stats_push::UnixMillis;
-use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
 
 use crate::amount::{HeaderHash, MAX_AMOUNT};
 
@@ -35,7 +35,7 @@ pub use types::{
     AcceptedShare, AcknowledgedQuote, Acknowledgements, Answer, EnqueueError, OutboxConfig, Settlement, ShareId,
     ShareRecord, StorageError, Tally, View, WaitingShare,
 };
-use writer::{Command, Writer};
+use writer::{Command, CountReply, Writer};
 
 /// Callers that may wait for a commit at the same time; more wait for their turn to wait.
 const MAX_CALLERS: usize = 8192;
@@ -143,17 +143,26 @@ impl Outbox {
     /// # Errors
     /// [`StorageError`]: ask again.
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<usize, StorageError> {
-        let closed = || StorageError::other(&EnqueueError::Closed);
-        let permit = self.permit().await.ok_or_else(closed)?;
-        let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(Command::Settle {
-                settlements,
-                reply,
-                permit,
-            })
-            .map_err(|_| closed())?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        self.write(|reply, permit| Command::Settle {
+            settlements,
+            reply,
+            permit,
+        })
+        .await
+    }
+
+    /// Notes that the quotes of these shares were redeemed: they are no longer listed. Returns after that is on the disk,
+    /// with how many it was news for; hashes without a quote mean nothing.
+    ///
+    /// # Errors
+    /// [`StorageError`]: they stay listed.
+    pub async fn redeem(&self, header_hashes: Vec<HeaderHash>) -> Result<usize, StorageError> {
+        self.write(|reply, permit| Command::Redeem {
+            header_hashes,
+            reply,
+            permit,
+        })
+        .await
     }
 
     /// Waiting shares after `after`, oldest first; at most `limit` and 1,000.
@@ -165,8 +174,8 @@ impl Outbox {
             .await
     }
 
-    /// Acknowledged quotes after `cursor` (0: from the first one kept), in the order of their commit; at most `limit`
-    /// and 1,000. Wait on [`Outbox::watch`] for more: `tally.settled_seq` grows with every answer.
+    /// Acknowledged quotes after `cursor` (0: from the first one kept), redeemed or not, in the order of their commit; at
+    /// most `limit` and 1,000. Wait on [`Outbox::watch`] for more: `tally.settled_seq` grows with every answer.
     ///
     /// # Errors
     /// [`StorageError`]: the file can't be read.
@@ -175,7 +184,7 @@ impl Outbox {
             .await
     }
 
-    /// The same for one locking key.
+    /// Those of one locking key that can be redeemed, as far as the mint has told; at most `limit` and 1,000.
     ///
     /// # Errors
     /// [`StorageError`]: the file can't be read.
@@ -236,7 +245,19 @@ impl Outbox {
         }
     }
 
-    async fn permit(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    /// Has a command carried out that changes a number of shares.
+    async fn write(
+        &self,
+        command: impl FnOnce(CountReply, OwnedSemaphorePermit) -> Command,
+    ) -> Result<usize, StorageError> {
+        let closed = || StorageError::other(&EnqueueError::Closed);
+        let permit = self.permit().await.ok_or_else(closed)?;
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply, permit)).map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.callers).acquire_owned().await.ok()
     }
 

@@ -7,6 +7,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use super::store::BUSY_TIMEOUT;
 use super::types::{AcceptedShare, AcknowledgedQuote, Answer, ShareId, ShareRecord, WaitingShare};
 
+/// The `state` of shares whose quotes are redeemed.
+const REDEEMED: i64 = 3;
+
 /// The connection that reads: in WAL mode it never waits for the writer.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection =
@@ -49,7 +52,7 @@ pub(super) fn quotes_after(
         .collect()
 }
 
-/// The same for one locking key.
+/// Those of one locking key that can be redeemed, as far as is known.
 pub(super) fn quotes_of(
     connection: &Connection,
     locking_key: &[u8; 33],
@@ -59,7 +62,7 @@ pub(super) fn quotes_of(
     connection
         .prepare_cached(
             "SELECT settled_seq, quote_id, amount, locking_key FROM share
-             WHERE locking_key = ?1 AND settled_seq > ?2 AND quote_id IS NOT NULL ORDER BY settled_seq LIMIT ?3",
+             WHERE locking_key = ?1 AND settled_seq > ?2 AND state = 1 AND quote_id IS NOT NULL ORDER BY settled_seq LIMIT ?3",
         )?
         .query_map(params![locking_key.as_slice(), cursor, limit], read_quote)?
         .collect()
@@ -79,12 +82,13 @@ pub(super) fn record(connection: &Connection, header_hash: &[u8; 32]) -> rusqlit
                 share: read_share(row, 1)?,
                 answer: match state {
                     0 => None,
-                    1 => Some(Answer::Acknowledged { quote_id: row.get(5)? }),
+                    1 | REDEEMED => Some(Answer::Acknowledged { quote_id: row.get(5)? }),
                     _ => Some(Answer::Refused {
                         code: row.get(6)?,
                         message: row.get(7)?,
                     }),
                 },
+                redeemed: state == REDEEMED,
             })
         })
         .optional()

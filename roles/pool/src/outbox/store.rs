@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use tracing::info;
+
 use super::types::{AcceptedShare, AcknowledgedQuote, Acknowledgements, Answer, Settlement, Tally};
+use crate::amount::HeaderHash;
 
 /// How long a writer waits for another process that holds the write lock, for one commit usually.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the log may keep of its size after a checkpoint, in bytes.
 const JOURNAL_SIZE_LIMIT: i64 = 64 << 20;
 /// The layout below, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// `settled_seq` numbers the answers in the order of their commit: it is the cursor of acknowledged quotes and the
-/// order of pruning. `state`: 0 waiting, 1 acknowledged, 2 refused.
+/// order of pruning. `state`: 0 waiting, 1 acknowledged, 2 refused, 3 acknowledged and redeemed.
 const SCHEMA: &str = "
 CREATE TABLE share (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -37,7 +40,7 @@ CREATE TABLE share (
 ) STRICT;
 CREATE INDEX share_waiting ON share (id) WHERE state = 0;
 CREATE INDEX share_settled ON share (settled_seq) WHERE state <> 0;
-CREATE INDEX share_quote ON share (locking_key, settled_seq) WHERE quote_id IS NOT NULL;
+CREATE INDEX share_redeemable ON share (locking_key, settled_seq) WHERE state = 1 AND quote_id IS NOT NULL;
 CREATE TABLE tally (
     one          INTEGER PRIMARY KEY CHECK (one = 1),
     requested    INTEGER NOT NULL,
@@ -45,13 +48,21 @@ CREATE TABLE tally (
     acknowledged INTEGER NOT NULL,
     without_id   INTEGER NOT NULL,
     kept         INTEGER NOT NULL,
-    settled_seq  INTEGER NOT NULL
+    settled_seq  INTEGER NOT NULL,
+    redeemed     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0);
+INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0);
 CREATE TABLE refused (
     code  INTEGER PRIMARY KEY,
     count INTEGER NOT NULL
 ) STRICT;
+";
+
+/// From version 1, which did not know what is redeemed.
+const FROM_VERSION_1: &str = "
+DROP INDEX share_quote;
+CREATE INDEX share_redeemable ON share (locking_key, settled_seq) WHERE state = 1 AND quote_id IS NOT NULL;
+ALTER TABLE tally ADD COLUMN redeemed INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Why a file can't serve as an outbox.
@@ -109,6 +120,12 @@ impl Store {
             SCHEMA_VERSION => {}
             0 => {
                 tx.execute_batch(SCHEMA)?;
+                tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            }
+            1 => {
+                // About a second for each million of shares.
+                info!(file = %path.display(), "bringing the outbox from layout 1 to {SCHEMA_VERSION}");
+                tx.execute_batch(FROM_VERSION_1)?;
                 tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             }
             _ => return Err(OpenError::NewerLayout { found }),
@@ -254,6 +271,16 @@ impl Batch<'_> {
         Ok(true)
     }
 
+    /// Notes that a share's quote was redeemed; `false` where there is no such quote or that is known.
+    pub(super) fn redeem(&mut self, header_hash: &HeaderHash) -> rusqlite::Result<bool> {
+        let changed = self
+            .tx
+            .prepare_cached("UPDATE share SET state = 3 WHERE header_hash = ?1 AND state = 1")?
+            .execute([header_hash.as_slice()])?;
+        self.tally.redeemed += changed as u64;
+        Ok(changed > 0)
+    }
+
     /// Forgets settled rows that have outlived `retention`: looks at the oldest `limit` of them, never further, so that
     /// it costs the same in a file of any size.
     pub(super) fn prune(&mut self, retention: Retention, limit: u64) -> rusqlite::Result<()> {
@@ -289,7 +316,8 @@ impl Batch<'_> {
         tally.oldest_waiting_ms = oldest_waiting(&self.tx)?;
         self.tx
             .prepare_cached(
-                "UPDATE tally SET requested = ?1, waiting = ?2, acknowledged = ?3, without_id = ?4, kept = ?5, settled_seq = ?6",
+                "UPDATE tally SET requested = ?1, waiting = ?2, acknowledged = ?3, without_id = ?4, kept = ?5, settled_seq = ?6,
+                 redeemed = ?7",
             )?
             .execute(params![
                 tally.requested,
@@ -298,6 +326,7 @@ impl Batch<'_> {
                 tally.acknowledged_without_id,
                 tally.kept,
                 tally.settled_seq,
+                tally.redeemed,
             ])?;
         self.tx.commit()?;
         Ok((tally, news))
@@ -311,7 +340,7 @@ fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
         .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
     let oldest_waiting_ms = oldest_waiting(connection)?;
     connection
-        .prepare_cached("SELECT requested, waiting, acknowledged, without_id, kept, settled_seq FROM tally")?
+        .prepare_cached("SELECT requested, waiting, acknowledged, without_id, kept, settled_seq, redeemed FROM tally")?
         .query_row([], |row| {
             Ok(Tally {
                 requested: row.get(0)?,
@@ -320,6 +349,7 @@ fn read_tally(connection: &Connection) -> rusqlite::Result<Tally> {
                 acknowledged_without_id: row.get(3)?,
                 kept: row.get(4)?,
                 settled_seq: row.get(5)?,
+                redeemed: row.get(6)?,
                 oldest_waiting_ms,
                 refused,
             })

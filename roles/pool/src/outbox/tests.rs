@@ -104,6 +104,86 @@ async fn a_share_goes_from_waiting_to_acknowledged_or_refused() {
 }
 
 #[tokio::test]
+async fn what_is_redeemed_is_no_longer_listed_and_is_not_forgotten() {
+    let fixture = Fixture::new();
+    let outbox = fixture.open();
+    for n in 0..4 {
+        outbox.enqueue(share(n)).await.unwrap();
+    }
+    let waiting = ids(&outbox).await;
+    let answers = vec![
+        acknowledged(waiting[0], "q0"),
+        acknowledged(waiting[1], "q1"),
+        refused(waiting[2], 3),
+    ];
+    outbox.settle(answers.clone()).await.unwrap();
+    // One that can be redeemed, one refused, one that waits, and one that nobody knows.
+    let hashes = [0, 2, 3, 9].map(|n| share(n).header_hash).to_vec();
+    assert_eq!(outbox.redeem(hashes.clone()).await.unwrap(), 1);
+    assert_eq!(outbox.redeem(hashes).await.unwrap(), 0, "told twice it counts once");
+    assert_eq!(outbox.settle(answers).await.unwrap(), 0);
+
+    let listed = outbox.quotes_of([2; 33], 0, 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|quote| quote.quote_id.as_str()).collect::<Vec<_>>(),
+        ["q1"]
+    );
+    assert_eq!(outbox.quotes_after(0, 10).await.unwrap().len(), 2);
+    assert!(matches!(outbox.enqueue(share(0)).await, Err(EnqueueError::Duplicate)));
+    let record = outbox.record(share(0).header_hash).await.unwrap().unwrap();
+    assert_eq!(
+        (record.answer, record.redeemed),
+        (Some(acknowledged(waiting[0], "q0").answer), true)
+    );
+    let tally = outbox.view().tally.clone();
+    assert_eq!(
+        (tally.acknowledged, tally.redeemed, tally.waiting, tally.kept),
+        (2, 1, 1, 3)
+    );
+    outbox.close().await;
+    assert_eq!(fixture.open().view().tally, tally);
+}
+
+/// As version 1 left it: a share that waits, a quote, and a refusal.
+const LAYOUT_1: &str = include_str!("layout_1.sql");
+
+#[tokio::test]
+async fn a_file_of_layout_1_goes_on_as_it_is() {
+    let fixture = Fixture::new();
+    let old = Connection::open(fixture.path()).unwrap();
+    old.pragma_update(None, "journal_mode", "WAL").unwrap();
+    old.execute_batch(LAYOUT_1).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let outbox = fixture.open();
+        let expected = Tally {
+            requested: 3,
+            waiting: 1,
+            oldest_waiting_ms: Some(30),
+            acknowledged: 1,
+            refused: BTreeMap::from([(3, 1)]),
+            kept: 2,
+            settled_seq: 2,
+            ..Tally::default()
+        };
+        assert_eq!(outbox.view().tally, expected);
+        let quotes = outbox.quotes_of([2; 33], 0, 10).await.unwrap();
+        assert_eq!(
+            (quotes.len(), quotes[0].quote_id.as_str(), quotes[0].amount),
+            (1, "q1", 2)
+        );
+        assert_eq!(ids(&outbox).await.len(), 1);
+        outbox.close().await;
+    }
+    let outbox = fixture.open();
+    assert_eq!(outbox.redeem(vec![[1; 32]]).await.unwrap(), 1);
+    assert!(outbox.quotes_of([2; 33], 0, 10).await.unwrap().is_empty());
+    let id = ids(&outbox).await[0];
+    outbox.settle(vec![acknowledged(id, "q3")]).await.unwrap();
+    assert_eq!(outbox.quotes_of([2; 33], 0, 10).await.unwrap()[0].cursor, 3);
+}
+
+#[tokio::test]
 async fn an_acknowledgement_without_an_id_is_counted_but_is_no_quote() {
     let fixture = Fixture::new();
     let outbox = fixture.open();

@@ -113,6 +113,8 @@ pub struct ShareRecord {
     pub share: AcceptedShare,
     /// `None` while it waits.
     pub answer: Option<Answer>,
+    /// Whether the mint has told that the quote was issued whole.
+    pub redeemed: bool,
 }
 
 /// Counts over the outbox's whole life, kept in its file: `requested = waiting + acknowledged + all refused`.
@@ -128,6 +130,8 @@ pub struct Tally {
     pub acknowledged: u64,
     /// Of the acknowledged, those whose quote id is not known (legacy mints).
     pub acknowledged_without_id: u64,
+    /// Of the acknowledged, those that the mint has told to be redeemed, as far as it was heard.
+    pub redeemed: u64,
     /// Those refused, by code; codes that this version does not know count as 0.
     pub refused: BTreeMap<u32, u64>,
     /// Answered rows that are still in the file.

@@ -13,6 +13,8 @@ use tracing::{error, info, warn};
 
 use super::Clock;
 use super::store::{Added, OpenError, Retention, Store};
+use crate::amount::HeaderHash;
+
 use super::types::{AcceptedShare, Acknowledgements, EnqueueError, Settlement, StorageError, Tally, View};
 
 /// How often the file is asked whether another process has written to it.
@@ -26,6 +28,9 @@ const PRUNE_ROWS: u64 = 2048;
 /// Repeated errors are logged once in this time; all are counted.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
+/// Where a command that changes shares tells how many.
+pub(super) type CountReply = oneshot::Sender<Result<usize, StorageError>>;
+
 /// What the handles ask for. The permit travels along and bounds the queue.
 pub(super) enum Command {
     Enqueue {
@@ -35,7 +40,12 @@ pub(super) enum Command {
     },
     Settle {
         settlements: Vec<Settlement>,
-        reply: oneshot::Sender<Result<usize, StorageError>>,
+        reply: CountReply,
+        permit: OwnedSemaphorePermit,
+    },
+    Redeem {
+        header_hashes: Vec<HeaderHash>,
+        reply: CountReply,
         permit: OwnedSemaphorePermit,
     },
     Close {
@@ -48,7 +58,7 @@ pub(super) enum Command {
 /// What a command came to, known before the commit and told after it.
 enum Outcome {
     Added(Added),
-    Settled(usize),
+    Changed(usize),
     Nothing,
 }
 
@@ -170,9 +180,9 @@ impl Writer {
                     });
                     drop(permit);
                 }
-                Command::Settle { reply, permit, .. } => {
+                Command::Settle { reply, permit, .. } | Command::Redeem { reply, permit, .. } => {
                     let _ = reply.send(outcome.map(|outcome| match outcome {
-                        Outcome::Settled(rows) => rows,
+                        Outcome::Changed(rows) => rows,
                         Outcome::Added(_) | Outcome::Nothing => 0,
                     }));
                     drop(permit);
@@ -190,9 +200,12 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &[Command]) -> Result<Vec<Outcome>, StorageError> {
-        let writes = group
-            .iter()
-            .any(|command| matches!(command, Command::Enqueue { .. } | Command::Settle { .. }));
+        let writes = group.iter().any(|command| {
+            matches!(
+                command,
+                Command::Enqueue { .. } | Command::Settle { .. } | Command::Redeem { .. }
+            )
+        });
         if !writes {
             return Ok(Vec::new());
         }
@@ -207,7 +220,14 @@ impl Writer {
                     for settlement in settlements {
                         settled += usize::from(batch.settle(settlement)?);
                     }
-                    Outcome::Settled(settled)
+                    Outcome::Changed(settled)
+                }
+                Command::Redeem { header_hashes, .. } => {
+                    let mut redeemed = 0;
+                    for header_hash in header_hashes {
+                        redeemed += usize::from(batch.redeem(header_hash)?);
+                    }
+                    Outcome::Changed(redeemed)
                 }
                 Command::Close { .. } => Outcome::Nothing,
                 #[cfg(test)]

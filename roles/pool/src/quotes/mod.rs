@@ -5,6 +5,7 @@
 //! what an answer means is [`flight`]'s business; this module moves the data and waits.
 
 mod flight;
+mod redeemed;
 mod session;
 mod stats;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::flight::{Flight, Limits, Mode, Verdict};
-use self::session::Session;
+use self::redeemed::Redeemed;
+use self::session::{Incoming, Session};
 use crate::amount::HeaderHash;
 use crate::outbox::{Outbox, Settlement, StorageError, WaitingShare};
 
@@ -63,6 +65,7 @@ pub(crate) struct Pump<S> {
     /// Answers that are not on their way to the disk yet.
     answered: Vec<(HeaderHash, Settlement)>,
     settling: Option<Settling>,
+    redeemed: Redeemed,
     reading: Option<Reading>,
     /// Shares whose answers reached the disk while a read was on its way, which may have seen them waiting.
     left_meanwhile: Vec<HeaderHash>,
@@ -88,6 +91,7 @@ impl<S: Session> Pump<S> {
             session: None,
             answered: Vec::new(),
             settling: None,
+            redeemed: Redeemed::default(),
             reading: None,
             left_meanwhile: Vec::new(),
             unread: true,
@@ -107,7 +111,8 @@ impl<S: Session> Pump<S> {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(session) = sessions.recv() => self.adopt(session),
-                event = link(&mut self.session, sending) => self.handle(event),
+                event = link(&mut self.session, sending, self.redeemed.room()) => self.handle(event),
+                () = self.redeemed.recorded() => {}
                 settled = pending(&mut self.settling) => self.settled(settled),
                 read = pending(&mut self.reading) => self.read(read),
                 Ok(()) = outbox.changed() => {
@@ -205,7 +210,7 @@ impl<S: Session> Pump<S> {
     /// Ends the session; the answers that it has brought count.
     fn drop_session(&mut self) {
         if let Some(mut current) = self.session.take() {
-            while let Ok(answer) = current.session.answers().try_recv() {
+            while let Ok(answer) = current.session.incoming().answers.try_recv() {
                 self.answer(answer);
             }
         }
@@ -214,6 +219,7 @@ impl<S: Session> Pump<S> {
     fn handle(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Answer(answer) => self.answer(answer),
+            LinkEvent::Issued(messages) => self.redeemed.record(&self.outbox, messages),
             // `send_ready` does it.
             LinkEvent::CanSend => {}
             LinkEvent::Changed(Mode::Correlated) => self.flight.upgrade(),
@@ -287,19 +293,26 @@ impl<S: Session> Pump<S> {
 /// What the link to the mint has for the pump.
 enum LinkEvent {
     Answer(QuoteAnswer),
+    Issued(Vec<Vec<WireHash>>),
     CanSend,
     Changed(Mode),
     Ended,
 }
 
-/// The next event of the session; none, ever, without one. Cancel-safe.
-async fn link<S: Session>(current: &mut Option<Current<S>>, sending: bool) -> LinkEvent {
+/// The next event of the session, with at most `issued_room` messages about issued quotes; none, ever, without one. Cancel-safe.
+async fn link<S: Session>(current: &mut Option<Current<S>>, sending: bool, issued_room: usize) -> LinkEvent {
     let Some(Current { session, info }) = current else {
         return std::future::pending().await;
     };
     let requests = session.requests().clone();
+    let Incoming { answers, issued } = session.incoming();
+    let mut messages = Vec::new();
     tokio::select! {
-        answer = session.answers().recv() => answer.map_or(LinkEvent::Ended, LinkEvent::Answer),
+        answer = answers.recv() => answer.map_or(LinkEvent::Ended, LinkEvent::Answer),
+        count = issued.recv_many(&mut messages, issued_room), if issued_room > 0 => match count {
+            0 => LinkEvent::Ended,
+            _ => LinkEvent::Issued(messages),
+        },
         permit = requests.reserve(), if sending => match permit {
             Ok(_) => LinkEvent::CanSend,
             Err(_) => LinkEvent::Ended,

@@ -12,6 +12,7 @@ use crate::outbox::{AcceptedShare, Answer, OutboxConfig};
 struct FakeSession {
     requests: mpsc::Sender<MintQuoteRequest>,
     answers: mpsc::Receiver<QuoteAnswer>,
+    issued: mpsc::Receiver<Vec<WireHash>>,
     info: watch::Receiver<SessionInfo>,
 }
 
@@ -20,8 +21,11 @@ impl Session for FakeSession {
         &self.requests
     }
 
-    fn answers(&mut self) -> &mut mpsc::Receiver<QuoteAnswer> {
-        &mut self.answers
+    fn incoming(&mut self) -> Incoming<'_> {
+        Incoming {
+            answers: &mut self.answers,
+            issued: &mut self.issued,
+        }
     }
 
     fn watch_info(&self) -> watch::Receiver<SessionInfo> {
@@ -34,6 +38,7 @@ struct Mint {
     info: watch::Sender<SessionInfo>,
     requests: mpsc::Receiver<MintQuoteRequest>,
     answers: mpsc::Sender<QuoteAnswer>,
+    issued: mpsc::Sender<Vec<WireHash>>,
 }
 
 impl Mint {
@@ -119,6 +124,7 @@ impl World {
     async fn connect(&self, correlated: bool) -> Mint {
         let (requests_tx, requests) = mpsc::channel(64);
         let (answers, answers_rx) = mpsc::channel(64);
+        let (issued, issued_rx) = mpsc::channel(64);
         let info = watch::Sender::new(SessionInfo {
             address: "127.0.0.1:1".parse().unwrap(),
             device: DeviceInfo::default(),
@@ -132,6 +138,7 @@ impl World {
         let session = FakeSession {
             requests: requests_tx,
             answers: answers_rx,
+            issued: issued_rx,
             info: info.subscribe(),
         };
         assert!(self.sessions.send(session).await.is_ok());
@@ -139,6 +146,7 @@ impl World {
             info,
             requests,
             answers,
+            issued,
         }
     }
 
@@ -302,6 +310,33 @@ async fn a_busy_mint_is_asked_again() {
     world.waiting(0).await;
     assert_eq!(world.stats.counts().busy, 1);
     assert!(world.outbox.view().tally.refused.is_empty());
+}
+
+#[tokio::test]
+async fn what_the_mint_has_issued_is_no_longer_listed_and_answers_go_on() {
+    let world = World::new();
+    world.accept(0..4).await;
+    let mut mint = world.connect(true).await;
+    assert_eq!(mint.asked(4).await, [0, 1, 2, 3]);
+    for n in 0..3 {
+        mint.creates(n).await;
+    }
+    world.waiting(1).await;
+    let hash = |n: u8| WireHash([n; 32]);
+    // Of no share of this pool, of one that waits, and twice the same.
+    for message in [vec![hash(99), hash(0)], vec![hash(3)], vec![], vec![hash(0), hash(2)]] {
+        mint.issued.send(message).await.unwrap();
+    }
+    let mut view = world.outbox.watch();
+    view.wait_for(|view| view.tally.redeemed == 2).await.unwrap();
+    let listed = world.outbox.quotes_of([2; 33], 0, 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|quote| quote.quote_id.as_str()).collect::<Vec<_>>(),
+        ["q1"]
+    );
+    mint.creates(3).await;
+    world.waiting(0).await;
+    assert_eq!(world.outbox.quotes_of([2; 33], 0, 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use mint_link::{LinkStatus, MintKey, MintLink, MintPublicKey, PoolTarget, QuoteCall};
+use mint_link::{HeaderHash, LinkStatus, MintKey, MintLink, MintPublicKey, PoolTarget, QuoteCall};
 use stats_push::{EhashTotals, RunId, Totals};
 use sv2_transport::AuthorityPublicKey;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ pub(crate) type Quotes = Arc<Mutex<HashMap<[u8; 32], String>>>;
 pub(crate) struct Mint {
     pub(crate) quotes: Quotes,
     pub(crate) totals: watch::Sender<Arc<Totals>>,
+    pub(crate) issued: broadcast::Sender<Arc<[HeaderHash]>>,
     pub(crate) status: watch::Receiver<LinkStatus>,
     stop: CancellationToken,
     link: JoinHandle<()>,
@@ -51,11 +52,13 @@ impl Identity {
             authority,
         };
         let link = MintLink::new(self.key.clone(), calls_tx, totals_rx, RunId::random());
+        let issued = link.issued.clone();
         let (status, link) = link.connect(target, stop.clone());
         tokio::spawn(batcher(calls, Arc::clone(&self.quotes)));
         Mint {
             quotes: Arc::clone(&self.quotes),
             totals,
+            issued,
             status,
             stop,
             link: tokio::spawn(link),

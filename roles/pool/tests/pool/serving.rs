@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::mint::{Identity, issued};
+use mint_link::HeaderHash;
+
+use crate::mint::{Identity, Mint, issued};
 
 const KEY: [u8; 33] = [2; 33];
 
@@ -48,6 +50,11 @@ async fn accept(pool: &Running, range: std::ops::Range<u8>) {
 async fn acknowledged(outbox: &Outbox, count: u64) {
     let mut view = outbox.watch();
     view.wait_for(|view| view.tally.acknowledged == count).await.unwrap();
+}
+
+/// The id that the mint has given to the quote of one share.
+fn quote_of(mint: &Mint, n: u8) -> String {
+    mint.quotes.lock().unwrap()[&hash(n)].clone()
 }
 
 async fn shown(cache: &SnapshotCache, status: Status, redeemed: u64) {
@@ -101,6 +108,42 @@ async fn shares_become_quotes_and_what_the_mint_issues_is_shown() {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
     mint.stop().await;
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_wallet_has_minted_is_neither_listed_nor_told_any_more() {
+    let (dir, identity) = (TempDir::new().unwrap(), Identity::new());
+    let pool = begin(&dir, &identity).await;
+    let mint = identity.dial(pool.mint_link_address(), pool.authority_public_key());
+    accept(&pool, 0..5).await;
+    acknowledged(pool.outbox(), 5).await;
+    let mut follower = pool.notices().follow(KEY);
+    let mut told = Vec::new();
+    while told.len() < 5 {
+        told.extend(follower.next().await);
+    }
+    let hashes = [0, 1, 3, 77].map(|n| HeaderHash(hash(n)));
+    mint.issued.send(Arc::new(hashes)).unwrap();
+    let mut view = pool.outbox().watch();
+    view.wait_for(|view| view.tally.redeemed == 3).await.unwrap();
+
+    let mut ids = pool.outbox().quotes_of(KEY, 0, 10).await.unwrap();
+    ids.retain(|quote| [2, 4].map(|n| quote_of(&mint, n)).contains(&quote.quote_id));
+    assert_eq!(ids.len(), 2);
+    let (status, page) = get(&pool, &format!("/api/v1/quotes?key={}", "02".repeat(33))).await;
+    assert_eq!((status, page.matches("quote-").count()), (200, 2), "{page}");
+    assert!(ids.iter().all(|quote| page.contains(&quote.quote_id)), "{page}");
+    let after = format!("/api/v1/quotes?key={}&after={}", "02".repeat(33), ids[0].cursor);
+    let (status, page) = get(&pool, &after).await;
+    assert_eq!((status, page.matches("quote-").count()), (200, 1), "{page}");
+    let stranger = "03".repeat(33);
+    let (status, page) = get(&pool, &format!("/api/v1/quotes?key={stranger}")).await;
+    assert_eq!(status, 200, "a key that nobody mines with");
+    assert_eq!(page, format!(r#"{{"key":"{stranger}","next":null,"quotes":[]}}"#));
+    assert_eq!(pool.notices().follow(KEY).next().await, ids);
+    let (_, metrics) = get(&pool, "/metrics").await;
+    assert!(metrics.contains("ehash_pool_quotes_redeemed_total 3"), "{metrics}");
     pool.stop().await;
 }
 

@@ -186,3 +186,46 @@ async fn a_request_that_does_not_fit_its_message_is_refused_here() {
     let refused = session.answers.recv().await.unwrap();
     assert_eq!(refused.header_hash(), Some(HeaderHash([1; 32])));
 }
+
+fn issued(tag: u8) -> Frame {
+    let message = MintQuotesIssued {
+        header_hashes: vec![HeaderHash([tag; 32])],
+    };
+    message.to_frame(&ExtensionIds::default()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn issued_quotes_reach_the_role_and_what_it_does_not_take_is_dropped_and_delays_nothing() {
+    let key = MintKey::generate();
+    let mut pool = Fixture::new(only(key.public()));
+    let (mut dialled, mut session) = pool.proven(&key).await;
+    let mut malformed = issued(1);
+    malformed.payload.truncate(30);
+    dialled.mint.send(malformed).await;
+    for tag in 0..70 {
+        dialled.mint.send(issued(tag)).await;
+    }
+    dialled.mint.send(created(1).to_frame(true).unwrap()).await;
+    assert_eq!(session.answers.recv().await, Some(created(1)));
+    let counters = pool.link.metrics.read();
+    assert_eq!((counters.malformed_quotes, counters.issued_missed), (1, 70 - 64));
+    for tag in 0..64 {
+        assert_eq!(session.issued.recv().await, Some(vec![HeaderHash([tag; 32])]));
+    }
+    drop(dialled.mint);
+    assert_eq!(session.issued.recv().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn issued_quotes_of_a_mint_that_did_not_negotiate_them_are_unexpected() {
+    let key = MintKey::generate();
+    let mut pool = Fixture::new(only(key.public()));
+    let mut dialled = pool.granted(&[0x4D53, 0x4D50]).await;
+    dialled.prove(&key).await;
+    let mut session = pool.sessions.recv().await.unwrap();
+    dialled.mint.send(issued(1)).await;
+    dialled.mint.send(created(1).to_frame(true).unwrap()).await;
+    assert_eq!(session.answers.recv().await, Some(created(1)));
+    assert_eq!(pool.link.metrics.read().unexpected, 1);
+    assert!(session.issued.try_recv().is_err());
+}
