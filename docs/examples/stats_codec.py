@@ -22,6 +22,13 @@ UNIT_STATS = [("unit", "STR0_255")] + [
 
 # (extension, type): (name, channel bit, fields)
 MESSAGES = {
+    (0, 0x00): ("SetupConnection", False, [
+        ("protocol", "U8"), ("min_version", "U16"), ("max_version", "U16"), ("flags", "U32"),
+        ("endpoint_host", "STR0_255"), ("endpoint_port", "U16"), ("vendor", "STR0_255"),
+        ("hardware_version", "STR0_255"), ("firmware", "STR0_255"), ("device_id", "STR0_255"),
+    ]),
+    (0, 0x01): ("SetupConnection.Success", False, [("used_version", "U16"), ("flags", "U32")]),
+    (0, 0x02): ("SetupConnection.Error", False, [("flags", "U32"), ("error_code", "STR0_255")]),
     (1, 0x00): ("RequestExtensions", False, [("request_id", "U16"), ("requested_extensions", "SEQ0_64K[U16]")]),
     (1, 0x01): ("RequestExtensions.Success", False, [("request_id", "U16"), ("supported_extensions", "SEQ0_64K[U16]")]),
     (1, 0x02): ("RequestExtensions.Error", False, [

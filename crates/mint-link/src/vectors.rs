@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use sv2_transport::{Frame, Transcript};
 
 use crate::{
+    error::LinkError,
+    setup,
     testkit::{frame_of, vectors},
     *,
 };
@@ -23,6 +25,7 @@ fn name_of(malformed: &Malformed) -> &'static str {
 fn read(frame: Frame, legacy: bool) -> Read {
     let (channel_msg, extension) = (frame.channel_msg, frame.extension_type);
     let read = match (extension, frame.msg_type) {
+        (0, 0x00..=0x02) => Ok(setting_up(frame)),
         (1, msg_type) => ExtensionMessage::decode(msg_type, frame.payload).map(|message| negotiation(&message)),
         (3, 0x80) => MintQuoteRequest::decode(frame.payload).map(|request| quote_request(&request)),
         (3, 0x81) => QuoteAnswer::decode_response(frame.payload).map(|answer| quote_answer(&answer, legacy)),
@@ -47,6 +50,45 @@ fn read(frame: Frame, legacy: bool) -> Read {
     let read = read.map_err(|error| name_of(&error))?;
     assert_eq!(read.2.channel_msg, channel_msg);
     Ok(read)
+}
+
+/// SetupConnection and its answers: what this crate does not look at is what it writes itself.
+fn setting_up(frame: Frame) -> (&'static str, Value, Frame) {
+    match frame.msg_type {
+        0x00 => {
+            let device = setup::judge_setup(frame.payload).unwrap();
+            let fields = json!({
+                "protocol": 0,
+                "min_version": VERSION,
+                "max_version": VERSION,
+                "flags": 0,
+                "endpoint_host": "pool.example",
+                "endpoint_port": 34260,
+                "vendor": device.vendor,
+                "hardware_version": "",
+                "firmware": device.firmware,
+                "device_id": device.device_id,
+            });
+            let written = setup::setup_connection(&device, "pool.example:34260");
+            ("SetupConnection", fields, written.unwrap())
+        }
+        0x01 => {
+            setup::accept_success(frame.payload).unwrap();
+            let fields = json!({ "used_version": VERSION, "flags": 0 });
+            ("SetupConnection.Success", fields, setup::setup_success().unwrap())
+        }
+        _ => {
+            let LinkError::SetupRefused(code) = setup::refusal(frame.payload) else {
+                panic!("no refusal")
+            };
+            let written = setup::setup_error(&code, 0).unwrap();
+            (
+                "SetupConnection.Error",
+                json!({ "flags": 0, "error_code": code }),
+                written,
+            )
+        }
+    }
 }
 
 fn negotiation(message: &ExtensionMessage) -> (&'static str, Value, Frame) {
