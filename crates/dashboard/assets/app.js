@@ -1,7 +1,7 @@
 // Keeps the page going: the mint's statistics from the stream, the pool's own figures by polling, the age by counting.
 
 import { follow, poll } from './feed.js';
-import { showAge, showPool, showStats, showStatus } from './view.js';
+import { countAges, showAge, showPool, showStats, showStatus } from './view.js';
 
 // Relative to this script, so that the page works under any path that a reverse proxy gives it.
 const api = (path) => new URL(`../api/v1/${path}`, import.meta.url);
@@ -42,4 +42,14 @@ follow({
   onLost: () => showStatus('offline'),
 });
 
-if (document.querySelector('[data-source="pool"]')) poll(api('pool'), showPool);
+if (document.querySelector('[data-source="pool"]')) {
+  // The page's own ages were told when it was loaded, which its clock counts from.
+  let toldAt = 0;
+  const count = () => countAges(performance.now() - toldAt);
+  setInterval(count, 500);
+  poll(api('pool'), (pool) => {
+    toldAt = performance.now();
+    showPool(pool);
+    count();
+  });
+}

@@ -26,6 +26,22 @@ function skew(ms) {
   return `${sign}${grouped(Math.abs(ms))} ms`;
 }
 
+const HASHRATES = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s', 'ZH/s'];
+
+/** Work in hashes per second, three digits of it. */
+export function hashrate(perSecond) {
+  let value = perSecond;
+  let unit = 0;
+  while (value >= 999.5 && unit < HASHRATES.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const decimals = value === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(decimals)} ${HASHRATES[unit]}`;
+}
+
+const listener = (address) => address.replace(/^(0\.0\.0\.0|\[::\]):(\d+)$/, "port $2 of this pool's host");
+
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 /** A time in the reader's own zone. */
@@ -39,6 +55,10 @@ export const kinds = {
   time,
   span,
   skew,
+  age,
+  hashrate,
+  listener,
+  source: (connected) => (connected ? 'connected' : 'away, its last template serves'),
 };
 
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);

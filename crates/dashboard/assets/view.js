@@ -1,6 +1,7 @@
 // Writes what was told into the page. The server has rendered the same elements: each names its field and its form.
 
 import { UNKNOWN, age, grouped, kinds, time } from './format.js';
+import { showMiners } from './miners.js';
 
 const byId = (id) => document.getElementById(id);
 const known = (value) => value !== null && value !== undefined;
@@ -13,19 +14,24 @@ function write(element, text) {
 
 const words = new Map([...byId('reasons').children].map((item) => [item.dataset.status, item]));
 
-/** Fills the fields of the sections that show `source`, and says why one is not known. */
+/** Fills the fields of the sections that show `source`, and says why one is not known: `unknown`, or as its note has it. */
 function fill(source, data, unknown) {
   for (const section of document.querySelectorAll(`[data-source="${source}"]`)) {
     for (const element of section.querySelectorAll('[data-field]')) {
       const value = at(data, element.dataset.field);
       const text = known(value) ? kinds[element.dataset.as](value) : UNKNOWN;
+      if (element.dataset.as === 'age' && known(value)) {
+        element.dataset.ageMs = value;
+        continue;
+      }
+      delete element.dataset.ageMs;
       write(element, text);
       if (element.dataset.as === 'count') element.dataset.size = text.length < 11 ? '' : text.length < 16 ? 'long' : 'huge';
       if (element.dataset.as === 'time') element.title = value ?? '';
     }
     for (const note of section.querySelectorAll('[data-note-for]')) {
       const value = at(data, byId(note.dataset.noteFor).dataset.field);
-      if (!known(value)) write(note, unknown);
+      if (!known(value)) write(note, unknown ?? note.dataset.unknown);
       else if (!('noteFollows' in note.dataset)) write(note, note.dataset.note);
     }
   }
@@ -97,14 +103,31 @@ export function showStats(stats) {
   document.title = `${redeemed} quotes redeemed · ehash ${document.documentElement.dataset.host}`;
 }
 
-/** Shows the pool's own figures as `/api/v1/pool` tells them. */
+/** Shows the pool's own figures as `/api/v1/pool` tells them, but for ages: see `countAges`. */
 export function showPool(pool) {
-  fill('pool', pool, 'this pool does not count it yet');
-  const { waiting, oldest_waiting_ms: oldest, refused } = pool.quotes;
-  if (known(waiting)) note('quotes-waiting', known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered');
-  if (known(refused)) {
-    const reasons = Object.entries(refused).map(([reason, count]) => `${reason}: ${grouped(count)}`);
+  fill('pool', pool);
+  const { channels, shares, quotes, template } = pool;
+  if (known(pool.miners)) note('miners', channelsNote(channels));
+  if (known(shares.accepted)) note('shares-accepted', shares.without_key ? `${grouped(shares.without_key)} earn nothing: no key` : 'since the pool started');
+  const oldest = quotes.oldest_waiting_ms;
+  if (known(quotes.waiting)) note('quotes-waiting', known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered');
+  if (known(quotes.refused)) {
+    const reasons = Object.entries(quotes.refused).map(([reason, count]) => `${reason}: ${grouped(count)}`);
     note('quotes-refused', reasons.join(', ') || 'none');
+  }
+  byId('templates').dataset.away = template?.connected === false;
+  showMiners(pool, write);
+}
+
+function channelsNote(channels) {
+  if (!known(channels)) return 'connected now';
+  return channels === 1 ? 'on 1 channel' : `on ${grouped(channels)} channels`;
+}
+
+/** Writes the ages in the pool's own figures: as told, and `since` milliseconds more. */
+export function countAges(since) {
+  for (const element of document.querySelectorAll('[data-source="pool"] [data-age-ms]')) {
+    write(element, age(Number(element.dataset.ageMs) + since));
   }
 }
 

@@ -9,21 +9,89 @@ use std::{
 };
 
 use dashboard::{
-    MintSource, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, ShareCounts,
-    mint_router, pool_router, registry, serve,
+    ChannelKind, MinerView, MiningAddress, MintSource, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery,
+    QuotesUnavailable, Readiness, ShareCounts, TemplateView, mint_router, pool_router, registry, serve,
 };
 use futures::future::BoxFuture;
 use stats_push::{Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 
-#[derive(Default)]
-struct Demo(Mutex<u64>);
+struct Demo {
+    shares: Mutex<u64>,
+    start: Instant,
+    mode: String,
+}
+
+impl Demo {
+    fn miners(&self, shares: u64) -> Vec<MinerView> {
+        if self.mode == "never" {
+            return Vec::new();
+        }
+        let miner = |id, identity: &str, kind, hashrate, accepted, rejected, last_share| MinerView {
+            id,
+            identity: identity.to_owned(),
+            kind,
+            hashrate,
+            accepted,
+            rejected,
+            last_share,
+            connected: self.start.elapsed() + Duration::from_secs(40_000 / id),
+            earns: id != 3,
+        };
+        let now = Some(Duration::from_millis(shares % 3 * 700));
+        vec![
+            miner(
+                1,
+                "0284ac…91f3.rig1",
+                ChannelKind::Standard,
+                Some(1.23e14),
+                shares - 900,
+                1,
+                now,
+            ),
+            miner(
+                2,
+                "0284ac…91f3.a-proxy-with-a-long-name",
+                ChannelKind::Extended,
+                Some(9.8e15),
+                880,
+                2,
+                now,
+            ),
+            miner(
+                3,
+                "kitchen",
+                ChannelKind::Standard,
+                Some(2.1e6),
+                20,
+                0,
+                Some(self.start.elapsed()),
+            ),
+            miner(400, "02ffee…0042", ChannelKind::Standard, None, 0, 0, None),
+        ]
+    }
+}
 
 impl PoolSource for Demo {
     fn pool(&self) -> PoolView {
-        let shares = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shares = *self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let miners = self.miners(shares);
         PoolView {
+            miners: Some(miners.len() as u64),
+            channels: Some(miners.len() as u64),
+            hashrate: Some(miners.iter().filter_map(|miner| miner.hashrate).sum()),
+            template: Some(TemplateView {
+                source: "sv2-tp".to_owned(),
+                connected: self.mode != "away",
+                age: Some(self.start.elapsed() + Duration::from_secs(17)),
+                blocks_submitted: 0,
+            }),
+            mining: Some(MiningAddress {
+                address: "203.0.113.7:34254".to_owned(),
+                authority_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
+            }),
+            channels_list: miners,
             shares: ShareCounts {
                 accepted: Some(shares),
                 rejected: Some(shares / 900),
@@ -36,7 +104,6 @@ impl PoolSource for Demo {
                 acknowledged: Some(shares - shares % 3 - 7),
                 refused: Some(BTreeMap::from([("amount".into(), 5), ("locking key".into(), 2)])),
             },
-            ..PoolView::default()
         }
     }
 
@@ -90,13 +157,17 @@ fn snapshot(shares: u64, run_id: RunId) -> Snapshot {
 async fn main() -> io::Result<()> {
     let mode = env::args().nth(1).unwrap_or_default();
     let cache = SnapshotCache::new();
-    let demo = Arc::new(Demo(Mutex::new(4_321)));
+    let demo = Arc::new(Demo {
+        shares: Mutex::new(4_321),
+        start: Instant::now(),
+        mode,
+    });
     let stop = CancellationToken::new();
     tokio::spawn({
         let (cache, stop) = (cache.clone(), stop.clone());
         async move { cache.run(stop).await }
     });
-    tokio::spawn(feed(cache.clone(), Arc::clone(&demo), mode));
+    tokio::spawn(feed(cache.clone(), Arc::clone(&demo)));
     let pool = pool_router(cache.clone(), Arc::clone(&demo) as Arc<dyn PoolSource>, registry());
     let mint = mint_router(cache, demo, registry());
     let listeners = (
@@ -107,8 +178,8 @@ async fn main() -> io::Result<()> {
     Ok(())
 }
 
-async fn feed(cache: SnapshotCache, demo: Arc<Demo>, mode: String) {
-    if mode == "never" {
+async fn feed(cache: SnapshotCache, demo: Arc<Demo>) {
+    if demo.mode == "never" {
         return;
     }
     let session = cache.open_session(Peer {
@@ -118,14 +189,14 @@ async fn feed(cache: SnapshotCache, demo: Arc<Demo>, mode: String) {
     });
     let run_id = RunId::random();
     session.apply(snapshot(4_321, run_id), Instant::now());
-    if mode == "away" {
+    if demo.mode == "away" {
         return;
     }
     let mut share = time::interval(Duration::from_millis(700));
     loop {
         share.tick().await;
         let shares = {
-            let mut shares = demo.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shares = demo.shares.lock().unwrap_or_else(PoisonError::into_inner);
             *shares += 1;
             *shares
         };

@@ -19,11 +19,12 @@ struct Asset {
     body: &'static [u8],
 }
 
-const ASSETS: [Asset; 6] = [
+const ASSETS: [Asset; 7] = [
     Asset::new("app.css", STYLE, include_bytes!("../assets/app.css")),
     Asset::new("app.js", SCRIPT, include_bytes!("../assets/app.js")),
     Asset::new("feed.js", SCRIPT, include_bytes!("../assets/feed.js")),
     Asset::new("format.js", SCRIPT, include_bytes!("../assets/format.js")),
+    Asset::new("miners.js", SCRIPT, include_bytes!("../assets/miners.js")),
     Asset::new("view.js", SCRIPT, include_bytes!("../assets/view.js")),
     Asset::new("icon.svg", "image/svg+xml", include_bytes!("../assets/icon.svg")),
 ];

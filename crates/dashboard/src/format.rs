@@ -1,6 +1,6 @@
 //! Numbers, ages and times as people read them. `assets/format.js` says the same in the browser: change both.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use stats_push::UnixMillis;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -61,6 +61,39 @@ pub(crate) fn span(span: Duration) -> String {
         (0, ms) => format!("{ms} ms"),
         (s, 0) => format!("{} s", grouped(s)),
         (s, ms) => format!("{}.{} s", grouped(s), format!("{ms:03}").trim_end_matches('0')),
+    }
+}
+
+/// Work in hashes per second, three digits of it; `None` for what is no such figure.
+pub(crate) fn hashrate(per_second: f64) -> Option<String> {
+    const UNITS: [&str; 8] = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s", "ZH/s"];
+    if !per_second.is_finite() || per_second < 0.0 {
+        return None;
+    }
+    let (last, smaller) = UNITS.split_last()?;
+    let mut value = per_second;
+    let mut unit = *last;
+    for name in smaller {
+        if value < 999.5 {
+            unit = name;
+            break;
+        }
+        value /= 1000.0;
+    }
+    let decimals = match value {
+        0.0 => 0,
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    Some(format!("{value:.decimals$} {unit}"))
+}
+
+/// Where a listener can be reached: its address, or only the port if it listens on all addresses.
+pub(crate) fn listener(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(any) if any.ip().is_unspecified() => format!("port {} of this pool's host", any.port()),
+        _ => address.to_owned(),
     }
 }
 
@@ -126,6 +159,39 @@ mod tests {
             assert_eq!(age(Duration::from_millis(ms)), text);
         }
         assert_eq!(age(Duration::MAX), "213503982334601 d 7 h");
+    }
+
+    #[test]
+    fn hashrates_have_three_digits_and_a_unit() {
+        let cases = [
+            (0.0, "0 H/s"),
+            (0.314, "0.31 H/s"),
+            (9.996, "10.0 H/s"),
+            (99.96, "100 H/s"),
+            (999.4, "999 H/s"),
+            (999.6, "1.00 kH/s"),
+            (1_234_567.0, "1.23 MH/s"),
+            (9.87e19, "98.7 EH/s"),
+            (1.5e24, "1500 ZH/s"),
+        ];
+        for (per_second, text) in cases {
+            assert_eq!(hashrate(per_second).as_deref(), Some(text), "{per_second}");
+        }
+        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(hashrate(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_told_by_its_port() {
+        for (address, text) in [
+            ("127.0.0.1:34254", "127.0.0.1:34254"),
+            ("pool.example.org:34254", "pool.example.org:34254"),
+            ("0.0.0.0:34254", "port 34254 of this pool's host"),
+            ("[::]:34254", "port 34254 of this pool's host"),
+        ] {
+            assert_eq!(listener(address), text);
+        }
     }
 
     #[test]

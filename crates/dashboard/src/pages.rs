@@ -14,9 +14,13 @@ use crate::{
 };
 
 mod badge;
+mod miners;
+mod own;
 
 use badge::Badge;
 pub(crate) use badge::Host;
+use miners::Miners;
+use own::Templates;
 
 /// The pool's page.
 pub(crate) fn pool(view: &MintView, own: &PoolView) -> askama::Result<String> {
@@ -25,7 +29,10 @@ pub(crate) fn pool(view: &MintView, own: &PoolView) -> askama::Result<String> {
     PoolPage {
         tab: "pool",
         totals: Totals::new(&stats, &badge),
-        own: own_figures(own),
+        own: own::figures(own),
+        templates: Templates::new(own.template.as_ref()),
+        miners: Miners::new(own),
+        connect: own::connect(own.mining.as_ref()),
         origin: origin(&stats),
         badge,
     }
@@ -55,11 +62,14 @@ fn now(view: &MintView) -> (MintStats<'_>, Option<Duration>) {
 
 #[derive(Template)]
 #[template(path = "pool.html")]
-struct PoolPage {
+struct PoolPage<'a> {
     badge: Badge,
     tab: &'static str,
     totals: Totals,
     own: Vec<Figure>,
+    templates: Templates,
+    miners: Miners<'a>,
+    connect: [(&'static str, Cell); 2],
     origin: Origin,
 }
 
@@ -86,6 +96,8 @@ struct Cell {
     kind: &'static str,
     text: String,
     known: bool,
+    /// Of an age, which counts on in the browser.
+    age_ms: Option<u64>,
 }
 
 impl Cell {
@@ -96,6 +108,7 @@ impl Cell {
             kind,
             known: text.is_some(),
             text: text.unwrap_or_else(|| UNKNOWN.to_owned()),
+            age_ms: None,
         }
     }
 
@@ -109,6 +122,17 @@ impl Cell {
 
     fn time(id: &'static str, field: &'static str, at: Option<Timestamp>) -> Self {
         Self::new(id, field, "time", at.and_then(|at| format::readable(at.0)))
+    }
+
+    fn hashrate(id: &'static str, field: &'static str, hashrate: Option<f64>) -> Self {
+        Self::new(id, field, "hashrate", hashrate.and_then(format::hashrate))
+    }
+
+    fn age(id: &'static str, field: &'static str, age: Option<Duration>) -> Self {
+        Self {
+            age_ms: age.map(millis),
+            ..Self::new(id, field, "age", age.map(format::age))
+        }
     }
 
     /// Long numbers are set smaller, to stay on their line.
@@ -248,70 +272,6 @@ fn widths(counts: PerState) -> [u64; 3] {
         *widest = (*widest + 1000).saturating_sub(sum);
     }
     widths
-}
-
-const NOT_COUNTED: &str = "this pool does not count it yet";
-
-fn own_figures(own: &PoolView) -> Vec<Figure> {
-    let figure =
-        |label, id, field, count, note: &str| Figure::new(label, Cell::count(id, field, count), note, NOT_COUNTED);
-    let quotes = &own.quotes;
-    let oldest = quotes
-        .oldest_waiting
-        .map(|age| format!("the oldest for {}", format::age(age)));
-    let refusals: Vec<String> = quotes
-        .refused
-        .iter()
-        .flatten()
-        .map(|(reason, count)| format!("{reason}: {}", grouped(*count)))
-        .collect();
-    let refusals = if refusals.is_empty() {
-        "none".to_owned()
-    } else {
-        refusals.join(", ")
-    };
-    let waiting = oldest.as_deref().unwrap_or("everything is answered");
-    vec![
-        figure(
-            "Quotes requested",
-            "quotes-requested",
-            "quotes.requested",
-            quotes.requested,
-            "one for each share that pays",
-        ),
-        figure(
-            "Acknowledged",
-            "quotes-acknowledged",
-            "quotes.acknowledged",
-            quotes.acknowledged,
-            "the mint made a quote",
-        ),
-        figure("Waiting", "quotes-waiting", "quotes.waiting", quotes.waiting, waiting).following(),
-        figure(
-            "Refused",
-            "quotes-refused",
-            "quotes.refused",
-            quotes.refused_total(),
-            &refusals,
-        )
-        .following(),
-        figure(
-            "Shares accepted",
-            "shares-accepted",
-            "shares.accepted",
-            own.shares.accepted,
-            "since the pool started",
-        ),
-        figure(
-            "Shares rejected",
-            "shares-rejected",
-            "shares.rejected",
-            own.shares.rejected,
-            "since the pool started",
-        ),
-        figure("Miners", "miners", "miners", own.miners, "connected now"),
-        figure("Channels", "channels", "channels", own.channels, "open now"),
-    ]
 }
 
 type Origin = Vec<(&'static str, Cell)>;

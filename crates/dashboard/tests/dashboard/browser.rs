@@ -1,8 +1,13 @@
 //! The pages in a real Chromium. `SCREENSHOTS=FOLDER` keeps pictures of every state.
 
-use std::{env, path::PathBuf, time::Instant};
+use std::{
+    env,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use browser_test::{Browser, Scheme};
+use dashboard::{ChannelKind, MinerView, PoolView, TemplateView};
 use stats_push::{CacheSession, SnapshotCache};
 
 use crate::support::{Server, snapshot, tell, unit};
@@ -10,7 +15,7 @@ use crate::support::{Server, snapshot, tell, unit};
 /// Says that `issued` quotes are issued, by a mint that pushes every 100 ms: stale after 2 s.
 fn tell_often(session: &CacheSession, issued: u64) {
     let mut snapshot = snapshot(issued, [unit("hash", issued)]);
-    snapshot.interval = std::time::Duration::from_millis(100);
+    snapshot.interval = Duration::from_millis(100);
     session.apply(snapshot, Instant::now());
 }
 
@@ -139,6 +144,114 @@ async fn the_mint_page_lists_units_and_nothing_overflows_on_a_phone() {
     browser.open(&format!("{}/mint", server.base)).await.unwrap();
     picture(&browser, "mint-odd").await;
     assert_eq!(browser.console().await.unwrap(), Vec::<String>::new());
+}
+
+fn miner(id: u64, identity: &str, last_share: Option<Duration>) -> MinerView {
+    MinerView {
+        id,
+        identity: identity.to_owned(),
+        kind: ChannelKind::Extended,
+        hashrate: last_share.map(|_| 1.234e12),
+        accepted: 1_000 * id,
+        rejected: id,
+        last_share,
+        connected: Duration::from_secs(60),
+        earns: id != 3,
+    }
+}
+
+/// A pool of these miners whose source of templates is there or away.
+fn pool_of(miners: Vec<MinerView>, source_is_there: bool) -> PoolView {
+    PoolView {
+        miners: Some(miners.len() as u64),
+        channels: Some(miners.len() as u64),
+        template: Some(TemplateView {
+            source: "sv2-tp".to_owned(),
+            connected: source_is_there,
+            age: Some(Duration::from_secs(30)),
+            blocks_submitted: 0,
+        }),
+        channels_list: miners,
+        ..PoolView::default()
+    }
+}
+
+#[tokio::test]
+async fn miners_come_and_go_by_themselves_and_their_last_shares_age() {
+    let server = Server::pool().await;
+    let now = |view| *server.role.pool.lock().unwrap() = view;
+    now(pool_of(Vec::new(), true));
+    let browser = Browser::start().await.unwrap();
+    browser.emulate(1280, 800, Scheme::Light).await.unwrap();
+    browser.open(&server.base).await.unwrap();
+    browser.eval("window.notReloaded = true").await.unwrap();
+    let empty = "!document.getElementById('miners-empty').hidden && document.getElementById('miners-table').hidden";
+    assert_eq!(browser.eval(empty).await.unwrap(), true);
+
+    // A name that is as long as one can be, and one that means harm.
+    let long = "x".repeat(255);
+    let hostile = "<img src=x onerror=alert(1)>";
+    let there = |id, name: &str| miner(id, name, Some(Duration::from_secs(5)));
+    now(pool_of(
+        vec![there(2, &long), miner(3, hostile, None), there(1, "02ab…cd.rig1")],
+        true,
+    ));
+    let cells = |row: usize| {
+        format!(
+            "[...document.querySelectorAll('#miners-table tbody tr')[{row}]?.cells ?? []]\
+             .map((cell) => cell.textContent).join('|')"
+        )
+    };
+    browser
+        .until(&format!(
+            "{} === '{hostile}|–|3,000|3|none yet|60 s|extended|nothing: no key'",
+            cells(0)
+        ))
+        .await
+        .unwrap();
+    let aged = format!(
+        "/^02ab…cd.rig1\\|1.23 TH\\/s\\|1,000\\|1\\|[5-9] s\\|6[0-4] s\\|extended\\|ehash$/.test({})",
+        cells(2)
+    );
+    browser.until(&aged).await.unwrap();
+    assert_eq!(browser.text("miners").await.unwrap(), "3");
+    picture(&browser, "pool-miners").await;
+    for width in [1280, 840, 390, 320] {
+        browser.emulate(width, 844, Scheme::Light).await.unwrap();
+        let overflow = "document.documentElement.scrollWidth - window.innerWidth";
+        assert!(
+            browser.eval(overflow).await.unwrap().as_i64().unwrap() <= 0,
+            "at {width}"
+        );
+    }
+
+    now(pool_of(vec![there(1, "02ab…cd.rig1")], false));
+    browser
+        .until("document.querySelectorAll('#miners-table tbody tr').length === 1")
+        .await
+        .unwrap();
+    browser
+        .until_text("template-state", "away, its last template serves")
+        .await
+        .unwrap();
+    assert_eq!(
+        browser
+            .eval("document.getElementById('templates').dataset.away")
+            .await
+            .unwrap(),
+        "true"
+    );
+    assert_eq!(browser.text("miners").await.unwrap(), "1");
+    assert_eq!(browser.console().await.unwrap(), Vec::<String>::new());
+
+    // Nobody tells anything any more: a dead pool's miners don't look as if they had just been heard of.
+    server.stop.cancel();
+    browser.until_text("status", "no answer").await.unwrap();
+    browser
+        .until(&format!("/\\|1[2-9] s\\|/.test({})", cells(0)))
+        .await
+        .unwrap();
+    assert_eq!(browser.eval("window.notReloaded").await.unwrap(), true);
 }
 
 #[tokio::test]

@@ -103,7 +103,21 @@ async fn pages_hold_the_numbers_without_a_script_and_nothing_inline() {
         "{page}"
     );
     assert!(page.contains("amount: 2, locking key: 1"), "{page}");
-    assert!(page.contains("the oldest for 3 s"), "{page}");
+    for text in [
+        "the oldest for 3 s",
+        "on 4 channels",
+        "3 earn nothing: no key",
+        ">2.50 MH/s<",
+        ">embedded<",
+        r#"data-as="age" data-age-ms="12000">12 s<"#,
+        r#"<tr data-channel="9" data-earns="true"><th scope="row">02abab…abab.rig1</th>"#,
+        r#"<td data-label="Last share"><span data-age-ms="412">&#60;1 s</span></td>"#,
+        "The 1 channels with the newest shares, of 4",
+        ">127.0.0.1:34254<",
+        ">9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72<",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
 }
 
 #[tokio::test]
@@ -202,13 +216,13 @@ async fn the_pools_own_figures_are_told() {
     *server.role.pool.lock().unwrap() = pool_view();
     assert_eq!(
         server.text("/api/v1/pool").await,
-        r#"{"miners":null,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
+        r#"{"miners":3,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
     );
 }
 
 fn pool_view() -> PoolView {
     PoolView {
-        miners: None,
+        miners: Some(3),
         channels: Some(4),
         shares: ShareCounts {
             accepted: Some(1003),
