@@ -64,7 +64,11 @@ impl Channels {
                 out.push(prev_hash(id, &jobs));
             }
             match &jobs.future {
-                Some(future) if self.standard_jobs => install(id, &mut channel, future.future(), out),
+                // Those before it know the future job, and must not be told of it twice.
+                Some(future) if self.standard_jobs => {
+                    install(id, &mut channel, future.future(), out);
+                    self.announced = Some(future.id());
+                }
                 // The group will be told again, so that the newcomer learns it as a member.
                 _ => self.announced = None,
             }

@@ -233,6 +233,8 @@ impl Miner {
             told.current = Some(job_id);
         } else {
             let known = told.roots.get(&job_id);
+            let twice = self.standard_jobs && known.is_some();
+            assert!(!twice, "a miner with jobs of its own is told of each once");
             assert!(
                 known.is_none_or(|job| job.target.is_none() && !job.stale),
                 "a future job that was mined"
