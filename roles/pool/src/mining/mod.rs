@@ -18,6 +18,8 @@ mod coinbase;
 mod config;
 mod difficulty;
 mod floor;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod identity;
 mod jobs;
 mod messages;
