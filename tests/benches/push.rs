@@ -27,6 +27,7 @@ async fn main() {
             dashboard: any_port(),
             mint_http: any_port(),
             mint_dashboard: any_port(),
+            mining: any_port(),
             mint_link: any_port(),
         },
         mining: Mining {

@@ -79,6 +79,15 @@ impl Process {
         }
     }
 
+    /// All that it has printed, once it has ended.
+    pub async fn finished(&mut self) -> Vec<String> {
+        for collecting in &mut self.collecting {
+            // At the end of the stream, or aborted before.
+            let _ = collecting.await;
+        }
+        self.lines()
+    }
+
     /// All that was printed so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().clone()

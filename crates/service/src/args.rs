@@ -10,11 +10,11 @@ use crate::{ConfigError, config};
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CommonArgs {
     /// Configuration file (TOML); the folder `config/` has one per role with every key and its default
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// What to log, such as `debug` or `info,pool=trace`; stronger than the environment's RUST_LOG
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
 }
 

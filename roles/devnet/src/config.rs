@@ -31,6 +31,8 @@ pub struct Listen {
     pub mint_http: SocketAddr,
     /// The mint's own page.
     pub mint_dashboard: SocketAddr,
+    /// The pool's port for miners, of which devnet's own is one.
+    pub mining: SocketAddr,
     /// The pool's end of the Stratum V2 connection with the mint.
     pub mint_link: SocketAddr,
 }
@@ -42,6 +44,7 @@ impl Default for Listen {
             dashboard: loopback(8081),
             mint_http: loopback(3338),
             mint_dashboard: loopback(8082),
+            mining: loopback(34254),
             mint_link: loopback(34260),
         }
     }
@@ -51,9 +54,9 @@ impl Default for Listen {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mining {
-    /// Shares found a second on average, 0.01 to 1000: the target is chosen so after measuring the machine.
+    /// Shares found a second on average, 0.01 to 1000, by each miner: the pool chooses the target by its hashrate.
     pub shares_per_second: f64,
-    /// Hashes tried a second at most, 1000 to 1,000,000,000: keeps the rest of a core free.
+    /// Hashes tried a second at most by devnet's own miner, 1000 to 1,000,000,000: keeps the rest of a core free.
     pub max_hashrate: u64,
 }
 

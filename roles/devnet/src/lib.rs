@@ -1,9 +1,10 @@
-//! The whole system in one process, for a first look and for tests: a CDK mint on SQLite, a pool, the Stratum V2
-//! connection between them, CPU hashing, and a wallet that mints over HTTP. Only the blocks are invented.
+//! The whole system in one process, for a first look and for tests: a CDK mint on SQLite, a pool, a miner on the CPU with
+//! a wallet that mints over HTTP, and the Stratum V2 connections between them. Only the blocks are invented.
 //!
 //! ```text
-//! hashing ─▶ pool's intake ─▶ outbox ═ Noise on loopback ═▶ mint ─ pushes ═▶ pool's page
-//!                               └─ quote ids ─▶ wallet ─ HTTP ─▶ mint
+//! miner ═ shares ═▶ pool ─▶ outbox ═ Noise on loopback ═▶ mint ─ pushes ═▶ pool's page
+//!   ▲                └─ quote ids ═▶ miner's wallet ─ HTTP ─▶ mint
+//!   └══ jobs ══ pool's chain
 //! ```
 //!
 //! [`start`] begins each part as its own program would, with a configuration made here; the mint pins the pool's key and
@@ -20,11 +21,12 @@ use std::{
     sync::Arc,
 };
 
-use miner::wallet::{Progress, Redeemer, WalletConfig};
+use miner::wallet::{Progress, WalletConfig};
 use mint::{MintConfig, PoolSection};
 use pool::{PoolConfig, ShareIntake, outbox::Outbox};
 use service::ConfigError;
 use stats_push::{SnapshotCache, Totals};
+use sv2_transport::AuthorityPublicKey;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,37 +57,27 @@ pub enum StartError {
 /// A devnet at work.
 #[derive(Clone)]
 pub struct Running {
-    addresses: [(&'static str, SocketAddr); 4],
+    addresses: [(&'static str, SocketAddr); 5],
+    authority: AuthorityPublicKey,
     totals: watch::Receiver<Arc<Totals>>,
     cache: SnapshotCache,
     outbox: Outbox,
     intake: ShareIntake,
-    wallet: Redeemer,
-    hashing: Stage,
+    miner: Arc<miner::Running>,
     mint_database: PathBuf,
     stop: CancellationToken,
     everything: TaskTracker,
 }
 
-/// Tasks that are stopped together and waited for.
-#[derive(Clone, Default)]
-struct Stage {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Stage {
-    async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
 impl Running {
     /// What is served where, by the names that the program announces.
-    pub fn addresses(&self) -> [(&'static str, SocketAddr); 4] {
+    pub fn addresses(&self) -> [(&'static str, SocketAddr); 5] {
         self.addresses
+    }
+
+    /// The pool's public key, which other miners pin that are to mine here.
+    pub fn authority_key(&self) -> AuthorityPublicKey {
+        self.authority
     }
 
     /// What the mint's ledger publishes after each commit.
@@ -100,7 +92,7 @@ impl Running {
 
     /// What the wallet has minted.
     pub fn wallet(&self) -> watch::Receiver<Progress> {
-        self.wallet.progress()
+        self.miner.redeemer().progress()
     }
 
     /// The mint's SQLite file.
@@ -113,10 +105,10 @@ impl Running {
         Figures::of(&self.cache, &self.outbox, &self.intake)
     }
 
-    /// Ends the hashing; every share found so far is in the outbox when this returns. The rest goes on, and comes to
-    /// rest when all quotes are redeemed.
+    /// Ends the hashing; every share that the pool has accepted is in its outbox when this returns, and no more come. The
+    /// rest goes on, and comes to rest when all quotes are redeemed.
     pub async fn stop_hashing(&self) {
-        self.hashing.end().await;
+        self.miner.stop_hashing().await;
     }
 
     /// Stops and waits for the end.
@@ -133,8 +125,8 @@ impl Running {
 
 /// What is stopped in the order of the data, so that nothing that was acknowledged is lost.
 struct Parts {
-    hashing: Stage,
-    redeeming: Stage,
+    miner: Arc<miner::Running>,
+    stop_miner: CancellationToken,
     mint: mint::Running,
     pool: pool::Running,
     /// Removed when this goes.
@@ -144,8 +136,8 @@ struct Parts {
 impl Parts {
     async fn run(self, stop: CancellationToken) {
         stop.cancelled().await;
-        self.hashing.end().await;
-        self.redeeming.end().await;
+        self.stop_miner.cancel();
+        self.miner.ended().await;
         // Its final snapshot still reaches the pool.
         self.mint.stop().await;
         self.pool.stop().await;
@@ -173,27 +165,11 @@ pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Runn
         authority_key: pool.authority_public_key(),
     });
     let mint = mint::start(mint_config, abandoned.child_token()).await?;
-    eprintln!("devnet: opening the wallet, measuring the hashrate, hashing");
-    let wallet_config = wallet_config(&mint, &dir)?;
-    let wallet_dir = wallet_config.data_dir.clone();
-    let (hashing, redeeming) = (Stage::default(), Stage::default());
-    let mut miner = miner::start(config.mining.miner_config(wallet_config), redeeming.stop.clone()).await?;
+    eprintln!("devnet: opening the wallet, measuring the hashrate, mining");
+    let miner_config = config.mining.miner_config(&pool, wallet_config(&mint, &dir)?);
+    let stop_miner = abandoned.child_token();
+    let miner = Arc::new(miner::start(miner_config, stop_miner.clone()).await?);
     unfinished.disarm();
-
-    let wallet = miner.redeemer().clone();
-    if let Some(shares) = miner.take_shares() {
-        hashing
-            .tasks
-            .spawn(mining::hand_in(shares, pool.intake().clone(), wallet.locking_key()));
-    }
-    redeeming.tasks.spawn(mining::run(miner, hashing.stop.clone()));
-    let quotes = mining::redeem(
-        pool.outbox().clone(),
-        wallet.clone(),
-        wallet_dir,
-        redeeming.stop.clone(),
-    );
-    redeeming.tasks.spawn(quotes);
 
     let everything = TaskTracker::new();
     let running = Running {
@@ -201,21 +177,22 @@ pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Runn
             ("dashboard", pool.dashboard_address()),
             ("mint-dashboard", mint.dashboard_address()),
             ("mint-http", mint.http_address()),
+            ("mining", pool.mining_address()),
             ("mint-link", pool.mint_link_address()),
         ],
+        authority: pool.authority_public_key(),
         totals: mint.ledger().subscribe(),
         cache: pool.cache().clone(),
         outbox: pool.outbox().clone(),
         intake: pool.intake().clone(),
-        wallet,
-        hashing: hashing.clone(),
+        miner: Arc::clone(&miner),
         mint_database: dir.join("mint").join(mint::DATABASE),
         stop: stop.clone(),
         everything: everything.clone(),
     };
     let parts = Parts {
-        hashing,
-        redeeming,
+        miner,
+        stop_miner,
         mint,
         pool,
         temporary,
@@ -252,10 +229,10 @@ fn pool_config(config: &DevnetConfig, dir: &Path, mint: &MintConfig) -> Result<P
         ..PoolConfig::default()
     };
     pool.mint_link.listen = config.listen.mint_link;
-    pool.mining.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     pool.mint_link.mint_public_keys = vec![mint::public_key(mint)?];
     pool.dashboard.listen = config.listen.dashboard;
-    pool.quotes.minimum_difficulty = config.mining.minimum_difficulty();
+    pool.mining.listen = config.listen.mining;
+    config.mining.pace(&mut pool);
     Ok(pool)
 }
 

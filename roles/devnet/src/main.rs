@@ -25,6 +25,9 @@ struct Args {
     /// Where the mint's own page is served [default: 127.0.0.1:8082]
     #[arg(long, value_name = "ADDR")]
     mint_dashboard: Option<SocketAddr>,
+    /// Where the pool listens for miners, of which devnet's own is one [default: 127.0.0.1:34254]
+    #[arg(long, value_name = "ADDR")]
+    mining: Option<SocketAddr>,
     /// Where the pool listens for its mint [default: 127.0.0.1:34260]
     #[arg(long, value_name = "ADDR")]
     mint_link: Option<SocketAddr>,
@@ -41,6 +44,7 @@ impl Args {
             (&mut listen.dashboard, self.dashboard),
             (&mut listen.mint_http, self.mint_http),
             (&mut listen.mint_dashboard, self.mint_dashboard),
+            (&mut listen.mining, self.mining),
             (&mut listen.mint_link, self.mint_link),
         ] {
             *address = flag.unwrap_or(*address);
@@ -66,6 +70,7 @@ async fn run(running: &Running, duration: Option<Duration>, stop: CancellationTo
     for (name, address) in running.addresses() {
         println!("{name}={address}");
     }
+    println!("authority-key={}", running.authority_key());
     let [(_, dashboard), ..] = running.addresses();
     eprintln!("devnet: open http://{dashboard} and watch quotes being redeemed; Ctrl-C stops");
     let time_is_up = async {

@@ -6,12 +6,14 @@ use system_tests::{Process, eventually, stats, truth};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const ANY_PORTS: [&str; 8] = [
+const ANY_PORTS: [&str; 10] = [
     "--dashboard",
     "127.0.0.1:0",
     "--mint-http",
     "127.0.0.1:0",
     "--mint-dashboard",
+    "127.0.0.1:0",
+    "--mining",
     "127.0.0.1:0",
     "--mint-link",
     "127.0.0.1:0",
@@ -24,7 +26,14 @@ async fn it_announces_its_addresses_and_stops_in_order_after_its_duration() {
     args.extend(ANY_PORTS);
     let mut devnet = Process::start("devnet", &args);
     let [dashboard, mint_dashboard, ..] = devnet
-        .announces(["dashboard", "mint-dashboard", "mint-http", "mint-link"])
+        .announces([
+            "dashboard",
+            "mint-dashboard",
+            "mint-http",
+            "mining",
+            "mint-link",
+            "authority-key",
+        ])
         .await;
     for page in [dashboard, mint_dashboard] {
         eventually("the page is live", PATIENCE, async || {

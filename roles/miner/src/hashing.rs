@@ -13,5 +13,5 @@ mod threads;
 
 pub use config::HashingConfig;
 pub use job::{Job, Share};
-pub use rate::{hashes_per_second, leading_zero_bits_of, target_for};
-pub use threads::Hasher;
+pub use rate::hashes_per_second;
+pub use threads::{Hasher, Hashes};

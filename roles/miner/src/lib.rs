@@ -1,13 +1,21 @@
-//! What mines: proof of work on the CPU, and the wallet that turns its shares' quotes into ehash.
+//! What mines: a Stratum V2 client, proof of work on the CPU, and the wallet that turns its shares' quotes into ehash.
 //!
-//! [`hashing`] searches block headers on threads of its own and yields shares; where the headers come from is the
-//! caller's business ([`synthetic`] invents them, a Stratum V2 client receives them). [`wallet`] keeps the key that the
-//! quotes are locked to, and mints them over HTTP, whatever was interrupted before. [`start`] runs both on invented
-//! headers; what to do with the shares is the caller's business again.
+//! [`start`] runs it all. Jobs come from the pool and are searched by threads of their own ([`hashing`]); the shares go
+//! back, and the quotes that they earn, locked to the wallet's key, are minted over HTTP ([`wallet`]), whatever was
+//! interrupted before. [`redeem`] does that last part alone, for people who mine with other software.
 
+mod config;
 pub mod hashing;
+mod quotes;
+mod redeem;
+mod report;
 mod running;
-pub mod synthetic;
+mod stratum;
 pub mod wallet;
 
-pub use running::{MinerConfig, Running, StartError, SyntheticConfig, start};
+pub use config::{MinerConfig, PoolSection};
+pub use quotes::ListingError;
+pub use redeem::{RedeemError, Redeemed, redeem};
+pub use report::{Figures, Observer};
+pub use running::{Running, StartError, start};
+pub use stratum::{PoolStatus, SessionError, ShareCounts, Stage, Step};

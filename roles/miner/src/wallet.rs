@@ -12,11 +12,13 @@ mod queue;
 mod recovery;
 mod redeemer;
 mod round;
+mod spend;
 mod store;
 mod verdict;
 
 pub use config::WalletConfig;
 pub use error::WalletError;
+pub use keys::locking_key;
 pub use redeemer::{Progress, RedeemTask, Redeemer};
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ fn config() -> devnet::DevnetConfig {
             dashboard: any_port(),
             mint_http: any_port(),
             mint_dashboard: any_port(),
+            mining: any_port(),
             mint_link: any_port(),
         },
         ..devnet::DevnetConfig::default()

@@ -8,7 +8,7 @@ use bitcoin::{Target, Work};
 pub struct Job {
     /// The caller's own number for it; shares carry it back.
     pub id: u64,
-    /// The header; its nonce does not matter, its time is the first one tried.
+    /// The header; its nonce and its time are the first ones tried.
     pub header: Header,
     /// The last time (Unix seconds) that may be tried when all nonces of the earlier ones are used up.
     pub last_time: u32,

@@ -1,20 +1,22 @@
-//! From the speed of this machine to a target that gives a wanted number of shares a second.
+//! How fast this machine searches, which a pool wants to know to choose a target.
 
 use std::time::{Duration, Instant};
 
-use bitcoin::Target;
+use bitcoin::block::{Header, Version};
+use bitcoin::hashes::Hash;
+use bitcoin::pow::CompactTarget;
+use bitcoin::{BlockHash, Target, TxMerkleNode};
 
 use super::config::HashingConfig;
-use super::job::{Job, leading_zero_bits};
+use super::job::Job;
 use super::search::Search;
-use crate::synthetic;
 
 /// Measures for `duration` how many hashes a second one thread tries here and now, and tells what all threads will then
 /// try within the configured limit. Blocks the calling thread.
 #[must_use]
 pub fn hashes_per_second(config: &HashingConfig, duration: Duration) -> f64 {
     const STEP: u32 = 512;
-    let header = synthetic::header(0);
+    let header = header(0);
     let search = Search::new(&Job {
         id: 0,
         header,
@@ -38,45 +40,21 @@ pub fn hashes_per_second(config: &HashingConfig, duration: Duration) -> f64 {
     one * threads
 }
 
-/// The target that a machine of this hashrate meets so many times a second on average.
-///
-/// It is precise to 52 bits; a rate at or above the hashrate gives the target that every hash meets.
-#[must_use]
-pub fn target_for(hashes_per_second: f64, shares_per_second: f64) -> Target {
-    let chance = shares_per_second / hashes_per_second;
-    let mut bytes = [0xff; 32];
-    if chance >= 1.0 {
-        return Target::from_be_bytes(bytes);
+/// A header of no chain, to be searched for nothing.
+pub(super) fn header(time: u32) -> Header {
+    Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: BlockHash::from_byte_array(rand::random()),
+        merkle_root: TxMerkleNode::from_byte_array(rand::random()),
+        time,
+        bits: CompactTarget::from_consensus(0x1d00_ffff),
+        nonce: 0,
     }
-    // Of all 2^128 fronts that a hash can have, this many are a share's: the last of them is one less.
-    let fronts = (chance * u128::MAX as f64) as u128;
-    if let Some(half) = bytes.first_chunk_mut() {
-        *half = fronts.saturating_sub(1).to_be_bytes();
-    }
-    Target::from_be_bytes(bytes)
-}
-
-/// The leading zero bits that a hash needs to meet the target, at least.
-#[must_use]
-pub fn leading_zero_bits_of(target: Target) -> u32 {
-    let mut bytes = target.to_be_bytes();
-    bytes.reverse();
-    leading_zero_bits(&bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_target_follows_from_the_rates() {
-        assert_eq!(leading_zero_bits_of(target_for(1024.0, 1.0)), 10);
-        assert_eq!(leading_zero_bits_of(target_for(1024.0 * 5.0, 5.0)), 10);
-        assert_eq!(leading_zero_bits_of(target_for(1.0, 5.0)), 0);
-        assert_eq!(target_for(1.0, 5.0), Target::from_be_bytes([0xff; 32]));
-        // 1,024 hashes a share on average is what its work says.
-        assert_eq!(target_for(1024.0, 1.0).to_work().to_be_bytes()[30..], [4, 0]);
-    }
 
     #[test]
     fn the_measured_rate_respects_the_limit() {

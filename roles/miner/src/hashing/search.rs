@@ -49,12 +49,14 @@ impl Search {
         }
     }
 
-    /// Calls `found` with each share among these nonces, until it says to end by returning false.
+    /// Calls `found` with each share among these nonces, counted from the header's own, until it says to end by returning
+    /// false.
     pub(super) fn run(&self, time: u32, nonces: RangeInclusive<u32>, mut found: impl FnMut(Share) -> bool) {
         let [m0, m1, m2, m3] = self.merkle_end;
         let [t0, t1, t2, t3] = time.to_le_bytes();
         let [b0, b1, b2, b3] = self.header.bits.to_consensus().to_le_bytes();
         for nonce in nonces {
+            let nonce = self.header.nonce.wrapping_add(nonce);
             let [n0, n1, n2, n3] = nonce.to_le_bytes();
             let tail = [m0, m1, m2, m3, t0, t1, t2, t3, b0, b1, b2, b3, n0, n1, n2, n3];
             let mut engine = self.first_block.clone();
@@ -188,6 +190,35 @@ mod tests {
             count < 3
         });
         assert_eq!(count, 3);
+    }
+
+    #[test]
+    fn nonces_are_counted_from_the_headers_own() {
+        let genesis = genesis_block(Network::Bitcoin).header;
+        let job = job(
+            Header {
+                nonce: genesis.nonce.wrapping_sub(3),
+                ..genesis
+            },
+            genesis.target(),
+        );
+        let shares = found(&job, genesis.time, 0..=10);
+        assert_eq!(shares.len(), 1);
+        assert_eq!(shares[0].header, genesis);
+        let around = Header {
+            nonce: u32::MAX,
+            ..genesis
+        };
+        let shares = found(
+            &Job {
+                header: around,
+                target: Target::from_be_bytes([0xff; 32]),
+                ..job
+            },
+            0,
+            0..=1,
+        );
+        assert_eq!([shares[0].header.nonce, shares[1].header.nonce], [u32::MAX, 0]);
     }
 
     proptest! {

@@ -19,6 +19,22 @@ use super::search::{Search, Slice};
 /// A rest is cut into pieces of this length, so that a stop is heard.
 const NAP: Duration = Duration::from_millis(10);
 
+/// How many hashes were tried so far, by all threads. Clones count the same.
+#[derive(Debug, Clone, Default)]
+pub struct Hashes(Arc<AtomicU64>);
+
+impl Hashes {
+    /// The number now.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, tried: u32) {
+        self.0.fetch_add(u64::from(tried), Ordering::Relaxed);
+    }
+}
+
 /// Threads that search the newest job.
 ///
 /// They end when the token is cancelled or when the other end of either channel is gone; dropping this does not stop
@@ -26,7 +42,7 @@ const NAP: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Hasher {
     threads: Vec<JoinHandle<()>>,
-    hashes: Arc<AtomicU64>,
+    hashes: Hashes,
 }
 
 impl Hasher {
@@ -43,7 +59,7 @@ impl Hasher {
         shares: &mpsc::Sender<Share>,
         stop: &CancellationToken,
     ) -> io::Result<Self> {
-        let hashes = Arc::new(AtomicU64::new(0));
+        let hashes = Hashes::default();
         let mut threads = Vec::with_capacity(config.threads);
         for index in 0..config.threads {
             let mut jobs = jobs.clone();
@@ -55,7 +71,7 @@ impl Hasher {
                 jobs,
                 shares: shares.clone(),
                 stop: stop.clone(),
-                hashes: Arc::clone(&hashes),
+                hashes: hashes.clone(),
                 runtime: Handle::current(),
             };
             threads.push(
@@ -67,10 +83,10 @@ impl Hasher {
         Ok(Self { threads, hashes })
     }
 
-    /// Hashes tried so far by all threads.
+    /// Counts the hashes tried, also after the threads have ended.
     #[must_use]
-    pub fn hashes(&self) -> u64 {
-        self.hashes.load(Ordering::Relaxed)
+    pub fn counter(&self) -> Hashes {
+        self.hashes.clone()
     }
 
     /// Waits until all threads have ended.
@@ -96,7 +112,7 @@ struct Worker {
     jobs: watch::Receiver<Option<Arc<Job>>>,
     shares: mpsc::Sender<Share>,
     stop: CancellationToken,
-    hashes: Arc<AtomicU64>,
+    hashes: Hashes,
     /// Lends its way to block on a channel; nothing here needs its timers.
     runtime: Handle,
 }
@@ -140,7 +156,7 @@ impl Worker {
             };
             let tried = nonces.end() - nonces.start() + 1;
             search.run(time, nonces, |share| self.deliver(share));
-            self.hashes.fetch_add(u64::from(tried), Ordering::Relaxed);
+            self.hashes.add(tried);
             let rest = self.pace.rest(tried, Instant::now());
             self.sleep(rest);
         }
@@ -182,19 +198,23 @@ impl Worker {
 mod tests {
     use std::collections::HashSet;
 
-    use bitcoin::Target;
     use bitcoin::hashes::Hash;
+    use bitcoin::{Target, Work};
 
     use super::*;
-    use crate::synthetic;
+    use crate::hashing::rate;
+
+    /// No share ever.
+    const NONE: u64 = u64::MAX;
 
     /// A share among this many hashes on average.
-    fn job(id: u64, hashes: f64) -> Option<Arc<Job>> {
-        let header = synthetic::header(1_700_000_000);
-        let target = if hashes.is_finite() {
-            crate::hashing::target_for(hashes, 1.0)
-        } else {
-            Target::ZERO
+    fn job(id: u64, hashes: u64) -> Option<Arc<Job>> {
+        let header = rate::header(1_700_000_000);
+        let mut work = [0; 32];
+        work[24..].copy_from_slice(&hashes.to_be_bytes());
+        let target = match hashes {
+            NONE => Target::ZERO,
+            _ => Work::from_be_bytes(work).to_target(),
         };
         Some(Arc::new(Job {
             id,
@@ -231,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn shares_meet_the_target_and_are_all_different() {
-        let job = job(3, 50.0);
+        let job = job(3, 50);
         let mut rig = rig(TWO, job.clone());
         let job = job.unwrap();
         let mut seen = HashSet::new();
@@ -244,17 +264,17 @@ mod tests {
             assert_eq!(share.work, job.target.to_work());
             assert!(seen.insert(share.header_hash));
         }
-        assert!(rig.hasher.hashes() > 0);
+        assert!(rig.hasher.counter().total() > 0);
         rig.stop.cancel();
         rig.hasher.join().await;
     }
 
     #[tokio::test]
     async fn a_new_job_replaces_the_old_one_at_once() {
-        let mut rig = rig(TWO, job(1, f64::INFINITY));
-        rig.jobs.send_replace(job(2, 50.0));
+        let mut rig = rig(TWO, job(1, NONE));
+        rig.jobs.send_replace(job(2, 50));
         assert_eq!(rig.shares.recv().await.unwrap().job, 2);
-        rig.jobs.send_replace(job(3, 50.0));
+        rig.jobs.send_replace(job(3, 50));
         // At most what was under way and in the channel is still of the old one.
         let mut late = 0;
         while rig.shares.recv().await.unwrap().job != 3 {
@@ -268,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_job_the_threads_wait_and_a_job_wakes_them() {
         let mut rig = rig(TWO, None);
-        rig.jobs.send_replace(job(1, 1.0));
+        rig.jobs.send_replace(job(1, 1));
         assert_eq!(rig.shares.recv().await.unwrap().job, 1);
         rig.stop.cancel();
         rig.hasher.join().await;
@@ -276,15 +296,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_ends_the_search_whatever_it_waits_for() {
-        let endless = rig(TWO, job(1, f64::INFINITY));
+        let endless = rig(TWO, job(1, NONE));
         let idle = rig(TWO, None);
-        let crowded = rig(TWO, job(1, 1.0)); // nobody reads, so the channel is full
+        let crowded = rig(TWO, job(1, 1)); // nobody reads, so the channel is full
         let slow = rig(
             HashingConfig {
                 threads: 1,
                 max_hashrate: 1,
             },
-            job(1, f64::INFINITY),
+            job(1, NONE),
         );
         for rig in [endless, idle, crowded, slow] {
             rig.stop.cancel();
@@ -294,11 +314,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_by_itself_when_nobody_feeds_it_or_listens() {
-        let unfed = rig(TWO, job(1, f64::INFINITY));
+        let unfed = rig(TWO, job(1, NONE));
         drop(unfed.jobs);
         unfed.hasher.join().await;
 
-        let unheard = rig(TWO, job(1, f64::INFINITY));
+        let unheard = rig(TWO, job(1, NONE));
         drop(unheard.shares);
         unheard.hasher.join().await;
     }
@@ -311,7 +331,7 @@ mod tests {
                 threads: 1,
                 max_hashrate: 1000,
             },
-            job(1, 1.0),
+            job(1, 1),
         );
         for _ in 0..100 {
             rig.shares.recv().await.unwrap();

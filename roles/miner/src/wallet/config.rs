@@ -10,25 +10,36 @@ use service::{ConfigError, in_range};
 
 /// The `[wallet]` table of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct WalletConfig {
-    /// The mint's Cashu API, such as `http://127.0.0.1:3338`.
-    pub mint_url: MintUrl,
+    /// The mint's Cashu API; `http://127.0.0.1:3338` unless given.
+    pub mint_url: Option<MintUrl>,
     /// The unit of the quotes; `hash` unless given.
-    #[serde(default = "unit")]
     pub unit: CurrencyUnit,
-    /// Directory of the wallet's seed and database; made if missing. One process at a time uses it.
+    /// Directory of the wallet's seed and database, `data/miner` unless given; made if missing. One process at a time
+    /// uses it.
     pub data_dir: PathBuf,
     /// Quotes in one request, 1 to 1,000; 50 unless given. A mint may allow fewer.
-    #[serde(default = "batch_max")]
     pub batch_max: usize,
     /// How long to wait for more quotes to mint with the first one, at most 60 s; 200 ms unless given.
-    #[serde(default = "gather", rename = "gather_ms", with = "service::duration::millis")]
+    #[serde(rename = "gather_ms", with = "service::duration::millis")]
     pub gather: Duration,
     /// Lets a wallet that was used with another `mint_url` go on with this one: for a mint that has moved. False keeps
     /// a wallet from being mixed up with the ehash of a different mint.
-    #[serde(default)]
     pub mint_has_moved: bool,
+}
+
+impl Default for WalletConfig {
+    fn default() -> Self {
+        Self {
+            mint_url: "http://127.0.0.1:3338".parse().ok(),
+            unit: CurrencyUnit::custom("hash"),
+            data_dir: PathBuf::from("data/miner"),
+            batch_max: 50,
+            gather: Duration::from_millis(200),
+            mint_has_moved: false,
+        }
+    }
 }
 
 impl WalletConfig {
@@ -36,13 +47,21 @@ impl WalletConfig {
     #[must_use]
     pub fn new(mint_url: MintUrl, data_dir: PathBuf) -> Self {
         Self {
-            mint_url,
-            unit: unit(),
+            mint_url: Some(mint_url),
             data_dir,
-            batch_max: batch_max(),
-            gather: gather(),
-            mint_has_moved: false,
+            ..Self::default()
         }
+    }
+
+    /// The mint's URL.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn mint(&self) -> Result<&MintUrl, ConfigError> {
+        let expected = "expected the URL of the mint's Cashu API, such as http://127.0.0.1:3338";
+        self.mint_url
+            .as_ref()
+            .ok_or_else(|| ConfigError::invalid("wallet.mint_url", "none", expected))
     }
 
     /// Checks the bounds.
@@ -64,18 +83,6 @@ impl WalletConfig {
     }
 }
 
-fn unit() -> CurrencyUnit {
-    CurrencyUnit::custom("hash")
-}
-
-fn batch_max() -> usize {
-    50
-}
-
-fn gather() -> Duration {
-    Duration::from_millis(200)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -87,12 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn only_mint_and_directory_must_be_given() {
-        let text = "mint_url = \"http://127.0.0.1:3338\"\ndata_dir = \"data\"";
-        assert_eq!(
-            service::parse::<WalletConfig>(Path::new("miner.toml"), text).unwrap(),
-            config()
-        );
+    fn nothing_must_be_given() {
+        let read = |text| service::parse::<WalletConfig>(Path::new("miner.toml"), text).unwrap();
+        assert_eq!(read(""), WalletConfig::default());
+        assert_eq!(read("data_dir = \"data\""), config());
+        assert_eq!(config().mint().unwrap().to_string(), "http://127.0.0.1:3338");
         config().validate().unwrap();
     }
 

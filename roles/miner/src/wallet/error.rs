@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use cdk::mint_url::MintUrl;
-use service::Misconfigured;
 use service::secret_file::SecretFileError;
+use service::{ConfigError, Misconfigured};
 
 /// What went wrong on this side of the wallet.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
+    /// The configuration names no mint.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The directory or the seed's file can't be used.
     #[error(transparent)]
     Secret(#[from] SecretFileError),

@@ -8,7 +8,7 @@ use std::path::Path;
 use bip39::Mnemonic;
 use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{PublicKey, SecretKey};
-use service::secret_file::{Secret, read_or_create};
+use service::secret_file::{Secret, create_private_dir, read_or_create};
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
@@ -41,6 +41,16 @@ impl Keys {
     pub(super) fn locking_public(&self) -> PublicKey {
         self.locking.public_key()
     }
+}
+
+/// The key of the wallet in this directory that quotes are to be locked to (NUT-20), 33 bytes; made on the first call. It
+/// can be asked for while another process uses the wallet.
+///
+/// # Errors
+/// The directory or the seed's file can't be used.
+pub fn locking_key(data_dir: &Path) -> Result<[u8; 33], WalletError> {
+    create_private_dir(data_dir)?;
+    Ok(Keys::read_or_create(data_dir)?.locking_public().to_bytes())
 }
 
 #[cfg(test)]

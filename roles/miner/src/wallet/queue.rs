@@ -3,7 +3,7 @@
 //! The wallet's database has them all; this is the part that is needed to decide what comes next, so that a round costs
 //! as much with a hundred thousand waiting as with ten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// A quote's id; short and shared.
@@ -11,6 +11,9 @@ pub(super) type QuoteId = Arc<str>;
 
 /// How many quotes may wait or be refused: some 40 MB, and five hours of ten shares a second.
 pub(super) const MAX_QUOTES: usize = 200_000;
+
+/// How many quotes that are done with are remembered, some 20 MB. A pool may tell of more: the mint is asked again then.
+pub(super) const MAX_SETTLED: usize = 200_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -25,11 +28,34 @@ pub(super) struct Queue {
     places: HashMap<QuoteId, Place>,
     line: VecDeque<QuoteId>,
     refused: usize,
+    settled: Settled,
+}
+
+/// Quotes that are done with, as far as remembered: pools tell of them again, and the mint need not be asked each time.
+#[derive(Debug, Default)]
+struct Settled {
+    ids: HashSet<QuoteId>,
+    order: VecDeque<QuoteId>,
+}
+
+impl Settled {
+    fn insert(&mut self, id: QuoteId) {
+        if !self.ids.insert(Arc::clone(&id)) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > MAX_SETTLED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
 }
 
 impl Queue {
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.places.contains_key(id)
+    /// Whether the quote waits, is refused, or was settled not long ago.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.places.contains_key(id) || self.settled.ids.contains(id)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -52,7 +78,7 @@ impl Queue {
 
     /// Puts a quote at the end of the line, unless it is known.
     pub(super) fn push(&mut self, id: QuoteId) {
-        if !self.contains(&id) {
+        if !self.places.contains_key(&id) {
             self.places.insert(Arc::clone(&id), Place::InLine);
             self.line.push_back(id);
         }
@@ -81,6 +107,12 @@ impl Queue {
             self.line.extend(still);
         }
         count
+    }
+
+    /// Takes out a quote that is done with: it is not to come up again.
+    pub(super) fn settle(&mut self, id: &str) {
+        self.remove(id);
+        self.settled.insert(id.into());
     }
 
     /// Forgets a quote. True when it was known.
@@ -155,5 +187,21 @@ mod tests {
         assert_eq!(queue.in_line(), 1);
         assert!(queue.remove("b") && queue.remove("c"));
         assert_eq!((queue.in_line(), queue.waiting(), queue.refused()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_settled_is_known_until_too_many_are() {
+        let mut queue = queue(&["a"]);
+        queue.settle("a");
+        assert!(queue.knows("a"));
+        assert_eq!(queue.waiting(), 0);
+        for number in 1..MAX_SETTLED {
+            queue.settle(&number.to_string());
+        }
+        assert!(queue.knows("a"));
+        queue.settle("1");
+        assert!(queue.knows("a"), "settled twice counts once");
+        queue.settle("one more");
+        assert!(!queue.knows("a") && queue.knows("1"));
     }
 }

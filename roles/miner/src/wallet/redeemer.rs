@@ -45,6 +45,8 @@ pub struct Progress {
     pub refused: u64,
     /// Quotes that turned out to be issued already, to an earlier run or to another wallet with this key.
     pub already_issued: u64,
+    /// What the mint said of the last quote that it refused.
+    pub last_refusal: Option<Arc<str>>,
     /// Why the last round failed; `None` after one that did not.
     pub last_error: Option<Arc<str>>,
 }
@@ -126,19 +128,20 @@ impl Redeemer {
     }
 
     /// Takes quotes to mint; they are on disk when this returns. One that is known already changes nothing, and
-    /// neither does one that was minted before: the mint will tell.
+    /// neither does one that was minted before: it is remembered, or the mint will tell. Returns how many were new.
     ///
     /// # Errors
     /// An id that is none, too many waiting, or the wallet's database fails. Those before it are taken.
-    pub async fn add<I>(&self, ids: I) -> Result<(), WalletError>
+    pub async fn add<I>(&self, ids: I) -> Result<usize, WalletError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
+        let mut new = 0;
         for id in ids {
-            self.shared.add(id.as_ref()).await?;
+            new += usize::from(self.shared.add(id.as_ref()).await?);
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Follows what becomes of the quotes.
@@ -153,6 +156,12 @@ impl Redeemer {
     /// The wallet's database fails.
     pub async fn balance(&self) -> Result<u64, WalletError> {
         self.shared.store.balance().await
+    }
+}
+
+impl Redeemer {
+    pub(super) fn wallet(&self) -> &cdk::wallet::Wallet {
+        &self.shared.store.wallet
     }
 }
 
@@ -254,15 +263,16 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn add(&self, id: &str) -> Result<(), WalletError> {
+    /// Whether the quote is a new one.
+    async fn add(&self, id: &str) -> Result<bool, WalletError> {
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if id.is_empty() || id.len() > 128 || !id.bytes().all(valid) {
             return Err(WalletError::QuoteId);
         }
         {
             let queue = self.lock();
-            if queue.contains(id) {
-                return Ok(());
+            if queue.knows(id) {
+                return Ok(false);
             }
             if queue.is_full() {
                 return Err(WalletError::Full(MAX_QUOTES));
@@ -273,14 +283,14 @@ impl Shared {
         }
         self.change(|queue, _| queue.push(id.into()));
         self.arrived.notify_one();
-        Ok(())
+        Ok(true)
     }
 
     /// The quote's ehash is in the wallet.
     pub(super) async fn redeemed(&self, id: &str, amount: u64) -> Result<(), WalletError> {
         self.store.forget(id).await?;
         self.change(|queue, progress| {
-            queue.remove(id);
+            queue.settle(id);
             progress.redeemed_quotes += 1;
             progress.redeemed_amount = progress.redeemed_amount.saturating_add(amount);
         });
@@ -292,7 +302,7 @@ impl Shared {
         tracing::debug!(quote = id, "this quote is issued already");
         self.store.forget(id).await?;
         self.change(|queue, progress| {
-            queue.remove(id);
+            queue.settle(id);
             progress.already_issued += 1;
         });
         Ok(())
@@ -308,8 +318,11 @@ impl Shared {
     }
 
     /// The mint won't mint it; kept for the next start.
-    pub(super) fn refused(&self, id: &str) {
-        self.change(|queue, _| queue.refuse(id));
+    pub(super) fn refused(&self, id: &str, why: &str) {
+        self.change(|queue, progress| {
+            queue.refuse(id);
+            progress.last_refusal = Some(shorten(why).into());
+        });
     }
 
     /// Returns quotes that were not settled to the line; how many were settled, how many were not.

@@ -185,7 +185,7 @@ impl<'a> Round<'a> {
         match Verdict::of(&error) {
             Verdict::Refused => {
                 tracing::warn!(quote = id, %error, "the mint refuses this quote; it is tried again after a restart");
-                self.shared.refused(id);
+                self.shared.refused(id, &error.to_string());
                 Ok(())
             }
             Verdict::Later => Ok(()),

@@ -41,22 +41,23 @@ pub(super) struct Store {
 impl Store {
     /// Opens the wallet of this directory, or makes one.
     pub(super) async fn open(config: &WalletConfig) -> Result<Self, WalletError> {
+        let mint_url = config.mint()?;
         create_private_dir(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
         let keys = Keys::read_or_create(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
         create_private_file(&database)?;
         let db: Arc<Db> = Arc::new(WalletSqliteDatabase::new(&database).await?);
-        claim_for_mint(&*db, config).await?;
+        claim_for_mint(&*db, mint_url, config.mint_has_moved).await?;
         let wallet = WalletBuilder::new()
-            .mint_url(config.mint_url.clone())
+            .mint_url(mint_url.clone())
             .unit(config.unit.clone())
             .localstore(db)
             .seed(*keys.seed)
             // The redeemer paces itself: batches, one request at a time, back-off.
             .without_rate_limiting()
             .build()?;
-        tracing::info!(mint = %config.mint_url, locking_key = %keys.locking_public(), "wallet open");
+        tracing::info!(mint = %mint_url, locking_key = %keys.locking_public(), "wallet open");
         Ok(Self {
             wallet,
             locking: keys.locking,
@@ -164,17 +165,16 @@ fn create_private_file(path: &Path) -> Result<(), WalletError> {
 }
 
 /// Makes sure that the wallet is of the configured mint, taking it along where that has moved.
-async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<(), WalletError> {
+async fn claim_for_mint(db: &Db, new: &MintUrl, has_moved: bool) -> Result<(), WalletError> {
     let (space, subspace, key) = MINT_KEY;
     let stored = db
         .kv_read(space, subspace, key)
         .await?
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let known: Option<MintUrl> = stored.and_then(|text| text.parse().ok());
-    let new = &config.mint_url;
     match known {
         Some(known) if known == *new => return Ok(()),
-        Some(known) if config.mint_has_moved => {
+        Some(known) if has_moved => {
             for mut saga in db
                 .get_incomplete_sagas()
                 .await?

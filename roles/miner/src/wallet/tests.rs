@@ -209,7 +209,7 @@ async fn a_crash_between_the_mints_signature_and_our_storing_it_loses_nothing() 
 
         // To make it harder, the mint has moved meanwhile.
         rig.proxy.set(Fault::None);
-        rig.config.mint_url = format!("http://{}", rig.proxy.serve_anew().await).parse().unwrap();
+        rig.config.mint_url = format!("http://{}", rig.proxy.serve_anew().await).parse().ok();
         rig.config.mint_has_moved = true;
         let wallet = rig.wallet().await;
         let progress = wallet.until(|progress| progress.redeemed_quotes == count as u64).await;
@@ -236,6 +236,7 @@ async fn bad_quotes_hold_no_others_up_and_are_tried_again_after_a_restart() {
         .until(|progress| progress.refused == 3 && progress.waiting == 0)
         .await;
     assert_eq!((told.redeemed_quotes, told.redeemed_amount), (3, 7));
+    assert!(told.last_refusal.is_some());
     assert_eq!(rig.issued().await, 7);
     let more = rig.quotes(key, [8]).await;
     wallet.redeemer.add(&more).await.unwrap();
@@ -253,12 +254,19 @@ async fn a_quote_that_was_minted_before_is_recognised() {
     let rig = Rig::start().await;
     let wallet = rig.wallet().await;
     let ids = rig.quotes(wallet.redeemer.locking_key(), [1, 2]).await;
-    wallet.redeemer.add(&ids).await.unwrap();
-    wallet.redeemer.add(&ids).await.unwrap();
+    assert_eq!(wallet.redeemer.add(&ids).await.unwrap(), 2);
+    assert_eq!(wallet.redeemer.add(&ids).await.unwrap(), 0);
     wallet.until(|progress| progress.redeemed_quotes == 2).await;
-    wallet.redeemer.add(&ids).await.unwrap();
+    // This run remembers them, and asks nobody.
+    assert_eq!(wallet.redeemer.add(&ids).await.unwrap(), 0);
+    assert_eq!(wallet.redeemer.progress().borrow().waiting, 0);
+    wallet.stop().await;
+
+    // The next one does not, and the mint tells.
+    let wallet = rig.wallet().await;
+    assert_eq!(wallet.redeemer.add(&ids).await.unwrap(), 2);
     let progress = wallet.until(|progress| progress.already_issued == 2).await;
-    assert_eq!((progress.redeemed_quotes, progress.waiting), (2, 0));
+    assert_eq!((progress.redeemed_quotes, progress.waiting), (0, 0));
     assert_eq!(wallet.redeemer.balance().await.unwrap(), 3);
     wallet.stop().await;
 }
