@@ -10,6 +10,7 @@
 )]
 
 mod process;
+pub mod sv1;
 mod truth;
 mod wait;
 
