@@ -11,4 +11,5 @@
 mod first_run;
 mod kills;
 mod pair;
+mod stopped;
 mod trouble;

@@ -140,11 +140,16 @@ impl Pair {
     }
 
     pub(crate) async fn key_of(&self, role: &str, flag: &str) -> String {
-        let mut process = Process::start(role, &["--config", &self.config(role), flag]);
-        let status = process.ended().await;
-        assert!(status.success(), "{role} {flag}: {status}");
-        process.hears("its key", |lines| lines.last().cloned()).await
+        key_of(role, &self.config(role), flag).await
     }
+}
+
+/// The key that a role prints when it is started with this flag.
+pub(crate) async fn key_of(role: &str, config: &str, flag: &str) -> String {
+    let mut process = Process::start(role, &["--config", config, flag]);
+    let status = process.ended().await;
+    assert!(status.success(), "{role} {flag}: {status}");
+    process.hears("its key", |lines| lines.last().cloned()).await
 }
 
 /// A share that nobody has found before, worth 32 to a key that is on the curve.
