@@ -9,12 +9,16 @@
     reason = "a test that can't go on says so and ends"
 )]
 
+mod pair;
 mod process;
+mod rig;
 pub mod sv1;
 mod truth;
 mod wait;
 
+pub use pair::{PATIENCE, Pair, key_of, new_share};
 pub use process::{Process, free_port};
+pub use rig::{Heard, Lost, MiningConnection, Rig};
 pub use truth::{Truth, truth};
 pub use wait::eventually;
 

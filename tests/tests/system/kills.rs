@@ -2,9 +2,7 @@
 
 use rusqlite::{Connection, OpenFlags};
 
-use system_tests::{eventually, truth};
-
-use crate::pair::{PATIENCE, Pair, new_share};
+use system_tests::{PATIENCE, Pair, eventually, new_share, truth};
 
 /// How often mint or pool is killed.
 const KILLS: u32 = 20;

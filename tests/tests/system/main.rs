@@ -10,6 +10,6 @@
 
 mod first_run;
 mod kills;
-mod pair;
+mod mining;
 mod stopped;
 mod trouble;

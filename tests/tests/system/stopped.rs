@@ -1,9 +1,7 @@
 //! A miner that is there and mines no more: the page must not show it as if it did.
 
 use browser_test::Browser;
-use system_tests::Process;
-
-use crate::pair::key_of;
+use system_tests::{Process, key_of};
 
 /// Of the only miner: how long ago its last share was, in seconds; `null` unless there is one row.
 const LAST_SHARE: &str = "(() => {

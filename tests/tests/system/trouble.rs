@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use system_tests::{Process, Truth, eventually, json, stats};
+use system_tests::{PATIENCE, Pair, Process, Truth, eventually, json, new_share, stats};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-
-use crate::pair::{PATIENCE, Pair, new_share};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mint_away_the_outbox_goes_on_and_the_page_says_so() {

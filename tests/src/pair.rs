@@ -4,77 +4,97 @@ use std::{path::PathBuf, time::Duration};
 
 use pool::outbox::{AcceptedShare, Outbox, OutboxConfig};
 use serde_json::Value;
-use system_tests::{Process, Truth, eventually, free_port, json, stats, truth};
 use tempfile::TempDir;
 
-/// Far beyond what anything here takes, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{Process, Truth, eventually, free_port, json, stats, truth};
 
-pub(crate) struct Pair {
+/// Far beyond what anything here takes, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A mint and a pool, each of which may be running or not.
+pub struct Pair {
     dir: TempDir,
-    pub(crate) dashboard: String,
-    pub(crate) mint_link: String,
-    pub(crate) mint_http: String,
-    pub(crate) mint: Option<Process>,
-    pub(crate) pool: Option<Process>,
+    /// Where the pool's dashboard is.
+    pub dashboard: String,
+    /// Where the pool listens for the mint.
+    pub mint_link: String,
+    /// Where the pool listens for miners.
+    pub mining: String,
+    /// Where the mint's Cashu API is.
+    pub mint_http: String,
+    /// The running mint.
+    pub mint: Option<Process>,
+    /// The running pool.
+    pub pool: Option<Process>,
 }
 
 impl Pair {
     /// Writes both configuration files, each with the other's key; starts nothing.
-    pub(crate) async fn configure() -> Self {
+    pub async fn configure() -> Self {
+        Self::configure_mining("").await
+    }
+
+    /// The same, with these lines at the end of the pool's configuration, in its `[mining]` section.
+    pub async fn configure_mining(mining: &str) -> Self {
         let pair = Self {
             dir: tempfile::tempdir().unwrap(),
             dashboard: format!("127.0.0.1:{}", free_port()),
             mint_link: format!("127.0.0.1:{}", free_port()),
+            mining: format!("127.0.0.1:{}", free_port()),
             mint_http: format!("127.0.0.1:{}", free_port()),
             mint: None,
             pool: None,
         };
         pair.write_mint("");
         let mint_key = pair.key_of("mint", "--print-public-key").await;
-        pair.write_pool(&mint_key);
+        pair.write_mining_pool(&mint_key, mining);
         let authority = pair.key_of("pool", "--print-authority-key").await;
         pair.pin(&authority);
         pair
     }
 
     /// Both, configured and running.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut pair = Self::configure().await;
         pair.start_pool();
         pair.start_mint();
         pair
     }
 
-    pub(crate) fn start_mint(&mut self) {
+    /// Starts the mint.
+    pub fn start_mint(&mut self) {
         self.mint = Some(Process::start("mint", &["--config", &self.config("mint")]));
     }
 
-    pub(crate) fn start_pool(&mut self) {
+    /// Starts the pool.
+    pub fn start_pool(&mut self) {
         self.pool = Some(Process::start("pool", &["--config", &self.config("pool")]));
     }
 
-    pub(crate) async fn kill_mint(&mut self) {
+    /// Kills the mint with SIGKILL.
+    pub async fn kill_mint(&mut self) {
         self.mint.take().expect("running").kill().await;
     }
 
-    pub(crate) async fn kill_pool(&mut self) {
+    /// Kills the pool with SIGKILL.
+    pub async fn kill_pool(&mut self) {
         self.pool.take().expect("running").kill().await;
     }
 
     /// The pool's outbox, opened beside the pool: shares that are put in here are in the pool's file.
-    pub(crate) fn outbox(&self) -> Outbox {
+    pub fn outbox(&self) -> Outbox {
         let dir = self.path("pool");
         std::fs::create_dir_all(&dir).unwrap();
         Outbox::open(dir.join("outbox.sqlite"), &OutboxConfig::default()).unwrap()
     }
 
-    pub(crate) fn mint_database(&self) -> PathBuf {
+    /// The mint's SQLite file.
+    pub fn mint_database(&self) -> PathBuf {
         self.path("mint").join("mint.sqlite")
     }
 
     /// Waits until the pool's dashboard shows this status, and returns what it shows.
-    pub(crate) async fn until_status(&self, status: &str) -> Value {
+    pub async fn until_status(&self, status: &str) -> Value {
         eventually(&format!("status {status}"), PATIENCE, async || {
             stats(&self.dashboard).await.filter(|stats| stats["status"] == status)
         })
@@ -83,7 +103,7 @@ impl Pair {
 
     /// Waits until the pool knows of this many shares, in all, and none waits for the mint: it notices within 50 ms what
     /// another process put into its outbox.
-    pub(crate) async fn until_answered(&self, shares: u64) {
+    pub async fn until_answered(&self, shares: u64) {
         eventually("every share is answered", PATIENCE, async || {
             let quotes = json(&self.dashboard, "/api/v1/pool").await?["quotes"].take();
             (quotes["requested"] == shares && quotes["waiting"] == 0).then_some(())
@@ -92,7 +112,7 @@ impl Pair {
     }
 
     /// P11: waits until what the pool shows is live and equals the SQL aggregate, in every figure.
-    pub(crate) async fn until_shown_is_true(&self) -> Truth {
+    pub async fn until_shown_is_true(&self) -> Truth {
         eventually("what is shown equals the mint's file", PATIENCE, async || {
             let stats = stats(&self.dashboard).await.filter(|stats| stats["status"] == "live")?;
             let truth = truth(&self.mint_database());
@@ -101,11 +121,13 @@ impl Pair {
         .await
     }
 
-    pub(crate) fn config(&self, role: &str) -> String {
+    /// A role's configuration file.
+    pub fn config(&self, role: &str) -> String {
         self.path(&format!("{role}.toml")).to_str().unwrap().to_owned()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file of this pair's own.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -120,7 +142,7 @@ impl Pair {
     }
 
     /// Writes the mint's configuration: its one pool holds this authority key.
-    pub(crate) fn pin(&self, authority: &str) {
+    pub fn pin(&self, authority: &str) {
         self.write_mint(&format!(
             "[[pools]]\naddress = \"{}\"\nauthority_key = \"{authority}\"\n",
             self.mint_link
@@ -128,24 +150,30 @@ impl Pair {
     }
 
     /// Writes the pool's configuration: its one mint holds this key.
-    pub(crate) fn write_pool(&self, mint_key: &str) {
+    pub fn write_pool(&self, mint_key: &str) {
+        self.write_mining_pool(mint_key, "");
+    }
+
+    fn write_mining_pool(&self, mint_key: &str, mining: &str) {
         let text = format!(
             "data_dir = {:?}\n[mint_link]\nlisten = \"{}\"\nmint_public_keys = [\"{mint_key}\"]\n\
-             [mining]\nlisten = \"127.0.0.1:0\"\n[dashboard]\nlisten = \"{}\"\n",
+             [quotes]\nminimum_difficulty = 4\n[dashboard]\nlisten = \"{}\"\n[mining]\nlisten = \"{}\"\n{mining}",
             self.path("pool"),
             self.mint_link,
             self.dashboard,
+            self.mining,
         );
         std::fs::write(self.path("pool.toml"), text).unwrap();
     }
 
-    pub(crate) async fn key_of(&self, role: &str, flag: &str) -> String {
+    /// The key that a role's program prints.
+    pub async fn key_of(&self, role: &str, flag: &str) -> String {
         key_of(role, &self.config(role), flag).await
     }
 }
 
 /// The key that a role prints when it is started with this flag.
-pub(crate) async fn key_of(role: &str, config: &str, flag: &str) -> String {
+pub async fn key_of(role: &str, config: &str, flag: &str) -> String {
     let mut process = Process::start(role, &["--config", config, flag]);
     let status = process.ended().await;
     assert!(status.success(), "{role} {flag}: {status}");
@@ -153,7 +181,7 @@ pub(crate) async fn key_of(role: &str, config: &str, flag: &str) -> String {
 }
 
 /// A share that nobody has found before, worth 32 to a key that is on the curve.
-pub(crate) fn new_share() -> AcceptedShare {
+pub fn new_share() -> AcceptedShare {
     AcceptedShare {
         header_hash: rand::random(),
         amount: 32,
