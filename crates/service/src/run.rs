@@ -42,7 +42,8 @@ impl Service {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
-            filter: "info,cdk=warn,cdk_sql_common=error",
+            // What CDK's storage logs of a failed query, for each query, it also returns.
+            filter: "info,cdk=warn,cdk_sqlite=off,cdk_sql_common=off",
         }
     }
 

@@ -57,7 +57,7 @@ impl Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     Service::new("devnet")
-        .default_filter("warn,cdk_sql_common=error")
+        .default_filter("warn,cdk_sqlite=off,cdk_sql_common=off")
         .run(&args.common, async |stop| {
             let config = args.config()?;
             let running = devnet::start(config, stop.clone()).await?;

@@ -29,6 +29,11 @@ use self::{
     order::Order,
 };
 
+/// Orders that fail one after another, each by itself, before it is taken to be the database that is in trouble.
+const DATABASE_TROUBLE: usize = 3;
+/// Failures are logged once in this time; all are counted.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
 /// How requests are batched.
 #[derive(Clone, Copy, Debug)]
 pub struct Batching {
@@ -46,6 +51,7 @@ pub struct QuoteBatcher {
     batching: Batching,
     jobs: mpsc::Receiver<Job>,
     counters: Arc<QuoteCounters>,
+    complaints: Complaints,
 }
 
 impl QuoteBatcher {
@@ -60,6 +66,7 @@ impl QuoteBatcher {
             batching,
             jobs,
             counters,
+            complaints: Complaints::default(),
         };
         (batcher, desk)
     }
@@ -98,31 +105,51 @@ impl QuoteBatcher {
         batch
     }
 
-    /// Commits a batch and answers. If it fails, each request gets a transaction of its own: one that can't be stored
-    /// does not take the others with it, and whatever the failed commit did after all is found and not done twice.
-    async fn settle(&self, batch: Vec<Job>) {
+    /// Commits a batch and answers.
+    async fn settle(&mut self, batch: Vec<Job>) {
         let (orders, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.order, job.answer)).unzip();
         let outcomes = match self.commit(&orders).await {
-            Ok(outcomes) => outcomes,
-            Err(error) if orders.len() == 1 => vec![refusal(&error)],
-            Err(error) => {
-                tracing::warn!(
-                    requests = orders.len(),
-                    "a batch of quotes failed, going on one by one: {error}"
-                );
-                let mut outcomes = Vec::with_capacity(orders.len());
-                for order in &orders {
-                    match self.commit(std::slice::from_ref(order)).await {
-                        Ok(outcome) => outcomes.extend(outcome),
-                        Err(error) => outcomes.push(refusal(&error)),
-                    }
-                }
+            Ok(outcomes) => {
+                self.complaints.over();
                 outcomes
+            }
+            Err(error) => {
+                self.complaints.add(&error);
+                if orders.len() == 1 {
+                    vec![refusal(&error)]
+                } else {
+                    self.one_by_one(&orders).await
+                }
             }
         };
         for ((order, answer), outcome) in orders.iter().zip(answers).zip(outcomes) {
             answer(self.said(order, outcome));
         }
+    }
+
+    /// After a batch that failed each request gets a transaction of its own: one that can't be stored does not take the
+    /// others with it, and whatever the failed commit did after all is found and not done twice. A database that takes
+    /// none, on a full disk, is not tried a hundred times.
+    async fn one_by_one(&self, orders: &[Order]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(orders.len());
+        let mut failures = 0;
+        for order in orders {
+            if failures == DATABASE_TROUBLE {
+                outcomes.push(unavailable());
+                continue;
+            }
+            match self.commit(std::slice::from_ref(order)).await {
+                Ok(outcome) => {
+                    failures = 0;
+                    outcomes.extend(outcome);
+                }
+                Err(error) => {
+                    failures += 1;
+                    outcomes.push(refusal(&error));
+                }
+            }
+        }
+        outcomes
     }
 
     async fn commit(&self, orders: &[Order]) -> Result<Vec<Outcome>, Error> {
@@ -159,11 +186,43 @@ impl QuoteBatcher {
 /// What a failed transaction means to who asked. Only what another try can't cure is final: a share must not be lost to
 /// a full disk.
 fn refusal(error: &Error) -> Outcome {
-    tracing::error!("a quote could not be stored: {error}");
     match error {
         Error::Duplicate => Outcome::Refused(RefusalCode::Other, "Duplicate entry".to_owned()),
         Error::AmountOverflow | Error::AmountZero => Outcome::Refused(RefusalCode::Amount, error.to_string()),
-        _ => Outcome::Refused(RefusalCode::Busy, "the mint's database is not available".to_owned()),
+        _ => unavailable(),
+    }
+}
+
+fn unavailable() -> Outcome {
+    Outcome::Refused(RefusalCode::Busy, "the mint's database is not available".to_owned())
+}
+
+/// Tells the log that quotes can't be stored, and that they can again: both at most once a minute.
+#[derive(Default)]
+struct Complaints {
+    told: Option<Instant>,
+    open: bool,
+    batches: u64,
+}
+
+impl Complaints {
+    fn add(&mut self, error: &Error) {
+        self.batches += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
+            let batches = self.batches;
+            tracing::error!(batches, "quotes can't be stored; pools are told to ask again: {error}");
+            *self = Self {
+                told: Some(Instant::now()),
+                open: true,
+                batches: 0,
+            };
+        }
+    }
+
+    fn over(&mut self) {
+        if std::mem::take(&mut self.open) {
+            tracing::info!("quotes are stored again");
+        }
     }
 }
 

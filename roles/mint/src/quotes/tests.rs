@@ -249,9 +249,11 @@ async fn while_the_database_refuses_commits_all_are_told_to_try_again() {
          CREATE TABLE child (parent INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED);
          CREATE TRIGGER broken AFTER INSERT ON mint_quote BEGIN INSERT INTO child VALUES (9); END",
     );
-    let answers = engine.answers((0..4).map(|n| request(n, 8)).collect()).await;
+    let answers = engine.answers((0..10).map(|n| request(n, 8)).collect()).await;
     assert!(answers.iter().all(|answer| code(answer) == RefusalCode::Busy));
     assert!(!engine.desk.counters().healthy());
+    // All together, three by themselves, and the others not at all.
+    assert_eq!(engine.desk.counters().batches(), 4);
     assert_eq!(engine.ledger.subscribe().borrow().ehash.quotes.paid, 0);
     engine.by_hand("DROP TRIGGER broken");
     let answers = engine.answers((0..4).map(|n| request(n, 8)).collect()).await;
