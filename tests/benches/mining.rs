@@ -1,8 +1,9 @@
 //! The mining server under load, as processes: `cargo build --release -p mint -p pool`, then
-//! `cargo bench -p system-tests --bench mining -- shares [SECONDS]` or `-- channels`.
+//! `cargo bench -p system-tests --bench mining -- shares [RATE [SECONDS]]` or `-- channels`.
 //!
-//! - `shares`: rigs hand in shares as fast as they are acknowledged; each is in the outbox when that comes, becomes a
-//!   quote at the mint and is told to its rig. At the end every acknowledged share must be exactly one quote.
+//! - `shares`: rigs hand in RATE shares a second, 8,000 by default; each is in the outbox when it is acknowledged, becomes
+//!   a quote at the mint and is told to its rig. At the end every acknowledged share must be exactly one quote, and told
+//!   once. Beyond what the mint can do the outbox grows, and the end comes later.
 //! - `channels`: 10,000 standard channels wait for work; a template provider tells a future template and then its tip, and
 //!   the clock stops when the last channel has both. And what the pool's memory is, with them and with idle connections.
 #![allow(
@@ -26,23 +27,28 @@ use std::{
 use mining_sv2::{MESSAGE_TYPE_MINING_SET_NEW_PREV_HASH, MESSAGE_TYPE_NEW_MINING_JOB};
 use provider_test::{Provider, template, tip};
 use system_tests::{Heard, MiningConnection, PATIENCE, Pair, Rig, eventually, json, truth};
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::{sync::Barrier, task::JoinSet, time::timeout};
 
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["shares"] => shares(Duration::from_secs(60)).await,
-        ["shares", seconds] => shares(Duration::from_secs(seconds.parse().unwrap())).await,
+        ["shares"] => shares(8_000.0, 60).await,
+        ["shares", rate] => shares(rate.parse().unwrap(), 60).await,
+        ["shares", rate, seconds] => shares(rate.parse().unwrap(), seconds.parse().unwrap()).await,
         ["channels"] => channels().await,
-        _ => panic!("expected `shares [SECONDS]` or `channels`"),
+        _ => panic!("expected `shares [RATE [SECONDS]]` or `channels`"),
     }
 }
 
-/// Rigs, and how many shares each has on their way.
-const RIGS: usize = 8;
+/// Rigs, and how many shares each has on their way at most.
+const RIGS: usize = 16;
 const ON_THE_WAY: usize = 256;
+/// How often a rig looks whether shares are due.
+const BEAT: Duration = Duration::from_millis(5);
+/// How long the mint may need to catch up.
+const CATCH_UP: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
 struct Counts {
@@ -51,9 +57,9 @@ struct Counts {
     told: AtomicU64,
 }
 
-async fn shares(time: Duration) {
-    // Every hash is a share, so that the rigs need no time to find one.
-    let mining = "minimum_difficulty = 0\nstart_difficulty = 0\nshares_per_minute = 60000.0\n";
+async fn shares(rate: f64, seconds: u64) {
+    // Shares that take 16 hashes each, so that the rigs need hardly any time to find one; all of them earn.
+    let mining = "minimum_difficulty = 4\nstart_difficulty = 4\nshares_per_minute = 60000.0\n";
     let mut pair = Pair::configure_mining(mining).await;
     let authority = pair.key_of("pool", "--print-authority-key").await;
     pair.start_pool();
@@ -62,65 +68,77 @@ async fn shares(time: Duration) {
 
     let counts = Arc::new(Counts::default());
     let start = Instant::now();
+    let end = start + Duration::from_secs(seconds);
     let mut rigs = JoinSet::new();
     for index in 0..RIGS {
         let identity = format!("{}.rig{index}", locking_key(index));
         let rig = Rig::connect(pair.mining.parse().unwrap(), authority.parse().unwrap(), &identity).await;
-        rigs.spawn(dig(rig.unwrap(), start + time, Arc::clone(&counts)));
+        rigs.spawn(dig(rig.unwrap(), rate / RIGS as f64, end, Arc::clone(&counts)));
     }
-    let mut rates = Vec::new();
-    let mut before = 0;
-    while start.elapsed() < time {
-        tokio::time::sleep(Duration::from_secs(5).min(time)).await;
-        let now = counts.acknowledged.load(Relaxed);
-        rates.push((now - before) / 5);
-        before = now;
+    let (mut rates, mut behind, mut before) = (Vec::new(), Vec::new(), 0);
+    for window in 1..=seconds / 5 {
+        tokio::time::sleep_until((start + Duration::from_secs(5 * window)).into()).await;
+        let (acknowledged, told) = (counts.acknowledged.load(Relaxed), counts.told.load(Relaxed));
+        rates.push((acknowledged - before) / 5);
+        behind.push(acknowledged.saturating_sub(told));
+        before = acknowledged;
     }
-    let mined = start.elapsed();
     let acknowledged: HashSet<[u8; 32]> = rigs.join_all().await.into_iter().flatten().collect();
+    let all_told = start.elapsed().as_secs_f64();
     let total = acknowledged.len() as u64;
     assert_eq!(
         total,
         counts.acknowledged.load(Relaxed),
         "no share is acknowledged twice"
     );
-    eventually("every share is a quote", PATIENCE, async || {
+    assert_eq!(total, counts.told.load(Relaxed), "each quote is told once");
+    eventually("nothing waits", PATIENCE, async || {
         let quotes = json(&pair.dashboard, "/api/v1/pool").await?["quotes"].take();
-        (quotes["waiting"] == 0 && truth(&pair.mint_database()).quotes[1] == total).then_some(())
+        (quotes["waiting"] == 0).then_some(())
     })
     .await;
-    let all_quoted = start.elapsed();
-    let rate = |count: u64, time: Duration| count as f64 / time.as_secs_f64();
-    rates.sort_unstable();
-    println!(
-        "{total} shares acknowledged in {:.1} s: {:.0} a second (5 s windows: {} to {}), {} refused, {} quotes told meanwhile",
-        mined.as_secs_f64(),
-        rate(total, mined),
-        rates[0],
-        rates[rates.len() - 1],
-        counts.refused.load(Relaxed),
-        counts.told.load(Relaxed)
+    assert_eq!(
+        truth(&pair.mint_database()).quotes,
+        [0, total, 0],
+        "each share is one quote"
     );
     println!(
-        "all of them exactly one quote after {:.1} s: {:.0} a second from submission to quote",
-        all_quoted.as_secs_f64(),
-        rate(total, all_quoted)
+        "{total} shares in {seconds} s: {:.0} a second acknowledged (5 s windows: {} to {}), {} refused; \
+         acknowledged and not told as a quote yet: {} at most",
+        total as f64 / seconds as f64,
+        rates.iter().min().unwrap(),
+        rates.iter().max().unwrap(),
+        counts.refused.load(Relaxed),
+        behind.iter().max().unwrap(),
+    );
+    println!(
+        "all of them exactly one quote, told once, after {all_told:.1} s: {:.0} a second",
+        total as f64 / all_told
     );
 }
 
-/// Hands in shares until the end, then waits for the answers; gives the hashes of those acknowledged.
-async fn dig(mut rig: Rig, end: Instant, counts: Arc<Counts>) -> Vec<[u8; 32]> {
-    let mut hashes = Vec::new();
+/// Hands in so many shares a second until the end, then waits for the answers and the quotes; gives the hashes of the
+/// shares that were acknowledged.
+async fn dig(mut rig: Rig, rate: f64, end: Instant, counts: Arc<Counts>) -> Vec<[u8; 32]> {
+    let (mut hashes, mut submitted, mut told) = (Vec::new(), 0, 0);
+    let start = Instant::now();
     loop {
-        if Instant::now() < end && rig.pending() <= ON_THE_WAY / 2 {
-            let missing = ON_THE_WAY - rig.pending();
-            let shares = (0..missing).map_while(|_| rig.solve()).collect();
+        let now = Instant::now();
+        if now < end {
+            let due = (now.duration_since(start).as_secs_f64() * rate) as usize;
+            let shares: Vec<_> = (0..due.saturating_sub(submitted).min(ON_THE_WAY - rig.pending()))
+                .map_while(|_| rig.solve())
+                .collect();
+            submitted += shares.len();
             rig.submit(shares).await.unwrap();
-        }
-        if rig.pending() == 0 {
+        } else if rig.pending() == 0 && told == hashes.len() {
             return hashes;
         }
-        match rig.hear().await.unwrap() {
+        assert!(now < end + CATCH_UP, "{told} of {} quotes were told", hashes.len());
+        let Ok(heard) = timeout(BEAT, rig.hear()).await else {
+            continue;
+        };
+        match heard.unwrap() {
             Heard::Accepted(accepted) => {
                 counts.acknowledged.fetch_add(accepted.len() as u64, Relaxed);
                 hashes.extend(accepted);
@@ -129,6 +147,7 @@ async fn dig(mut rig: Rig, end: Instant, counts: Arc<Counts>) -> Vec<[u8; 32]> {
                 counts.refused.fetch_add(1, Relaxed);
             }
             Heard::Quote(_) => {
+                told += 1;
                 counts.told.fetch_add(1, Relaxed);
             }
         }
