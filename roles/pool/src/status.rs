@@ -101,10 +101,9 @@ impl PoolSource for Status {
     }
 
     fn ready(&self) -> Readiness {
-        let outbox = self.outbox.is_serving().then_some(());
         let link = self.link_up.load(Ordering::Relaxed).then_some(());
         Readiness::new()
-            .check("outbox", outbox.ok_or_else(|| "the outbox can't be written".to_owned()))
+            .check("outbox", takes_shares(&self.outbox))
             .check(
                 "mint_link",
                 link.ok_or_else(|| "the listener for the mint is closed".to_owned()),
@@ -183,6 +182,19 @@ impl Status {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a share that is right could be taken in now, or why it could not.
+fn takes_shares(outbox: &Outbox) -> Result<(), String> {
+    if !outbox.is_serving() {
+        return Err("the outbox can't be written".to_owned());
+    }
+    match outbox.full() {
+        Some(waiting) => Err(format!(
+            "the outbox is full: {waiting} shares wait for the mint, and new ones are refused"
+        )),
+        None => Ok(()),
     }
 }
 
@@ -317,6 +329,34 @@ impl Collector for Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::{AcceptedShare, Answer, OutboxConfig, Settlement, ShareId};
+
+    #[tokio::test]
+    async fn a_pool_whose_outbox_is_full_or_closed_is_not_ready_and_says_why() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let config = OutboxConfig {
+            max_waiting: 1,
+            ..OutboxConfig::default()
+        };
+        let outbox = Outbox::open(dir.path().join("outbox.sqlite"), &config).unwrap();
+        assert_eq!(takes_shares(&outbox), Ok(()));
+        let share = AcceptedShare {
+            header_hash: [7; 32],
+            amount: 1,
+            locking_key: [2; 33],
+        };
+        outbox.enqueue(share).await.unwrap();
+        assert_eq!(
+            takes_shares(&outbox).unwrap_err(),
+            "the outbox is full: 1 shares wait for the mint, and new ones are refused"
+        );
+        let id = outbox.waiting_after(ShareId::default(), 1).await.unwrap()[0].id;
+        let answer = Answer::Acknowledged { quote_id: None };
+        outbox.settle(vec![Settlement { id, answer }]).await.unwrap();
+        assert_eq!(takes_shares(&outbox), Ok(()));
+        outbox.close().await;
+        assert_eq!(takes_shares(&outbox).unwrap_err(), "the outbox can't be written");
+    }
 
     #[test]
     fn refusals_are_told_by_reason_and_waiting_by_age() {

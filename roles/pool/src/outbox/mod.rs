@@ -35,7 +35,7 @@ pub use types::{
     AcceptedShare, AcknowledgedQuote, Acknowledgements, Answer, EnqueueError, OutboxConfig, Settlement, ShareId,
     ShareRecord, StorageError, Tally, View, WaitingShare,
 };
-use writer::{Command, CountReply, Writer};
+use writer::{Command, CountReply, Room, Writer};
 
 /// Callers that may wait for a commit at the same time; more wait for their turn to wait.
 const MAX_CALLERS: usize = 8192;
@@ -52,6 +52,7 @@ pub struct Outbox {
     callers: Arc<Semaphore>,
     reader: Arc<Mutex<Connection>>,
     view: watch::Receiver<Arc<View>>,
+    max_waiting: u64,
     /// Weak, so that the listeners hear of the end.
     news: broadcast::WeakSender<Arc<Acknowledgements>>,
 }
@@ -108,6 +109,7 @@ impl Outbox {
             pruned_at: Instant::now(),
             logged_at: None,
             failure_told: false,
+            room: Room::new(config.max_waiting),
         };
         std::thread::Builder::new()
             .name("outbox".into())
@@ -117,6 +119,7 @@ impl Outbox {
             callers: Arc::new(Semaphore::new(MAX_CALLERS)),
             reader: Arc::new(Mutex::new(reader)),
             view,
+            max_waiting: config.max_waiting,
             news: weak_news,
         })
     }
@@ -213,10 +216,18 @@ impl Outbox {
         Arc::clone(&self.view.borrow())
     }
 
-    /// Whether a share could be taken in now: the last access to the file went well, and the thread that writes lives.
+    /// Whether the file can be written: the last access to it went well, and the thread that writes lives. A share is
+    /// refused all the same while the outbox [is full](Self::full).
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.view.borrow().healthy && self.view.has_changed().is_ok()
+    }
+
+    /// How many shares wait, if they are as many as may: new ones are refused.
+    #[must_use]
+    pub fn full(&self) -> Option<u64> {
+        let waiting = self.view.borrow().tally.waiting;
+        (waiting >= self.max_waiting).then_some(waiting)
     }
 
     /// Changes with every commit, also with those of another process on the same file (within 50 ms).

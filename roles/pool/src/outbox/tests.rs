@@ -221,7 +221,9 @@ async fn a_full_outbox_refuses_and_takes_again_after_an_answer() {
     fixture.config.max_waiting = 2;
     let outbox = fixture.open();
     outbox.enqueue(share(0)).await.unwrap();
+    assert_eq!(outbox.full(), None);
     outbox.enqueue(share(1)).await.unwrap();
+    assert_eq!(outbox.full(), Some(2));
     assert!(matches!(
         outbox.enqueue(share(2)).await,
         Err(EnqueueError::Full { max_waiting: 2 })
@@ -229,6 +231,7 @@ async fn a_full_outbox_refuses_and_takes_again_after_an_answer() {
     assert!(matches!(outbox.enqueue(share(1)).await, Err(EnqueueError::Duplicate)));
     let id = ids(&outbox).await[0];
     outbox.settle(vec![acknowledged(id, "q")]).await.unwrap();
+    assert_eq!(outbox.full(), None);
     outbox.enqueue(share(2)).await.unwrap();
     assert_eq!(outbox.view().tally.requested, 3);
 }

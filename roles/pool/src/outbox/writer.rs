@@ -78,6 +78,46 @@ pub(super) struct Writer {
     pub(super) logged_at: Option<Instant>,
     /// A failure was logged; that it is over must be too.
     pub(super) failure_told: bool,
+    pub(super) room: Room,
+}
+
+/// Whether the log knows that the outbox is full.
+#[derive(Debug)]
+pub(super) struct Room {
+    max_waiting: u64,
+    told_full: bool,
+}
+
+/// What the log is to be told.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Full,
+    Room,
+}
+
+impl Room {
+    pub(super) fn new(max_waiting: u64) -> Self {
+        Self {
+            max_waiting,
+            told_full: false,
+        }
+    }
+
+    /// What a count of waiting shares is news of. An outbox with a slow mint is full and has room for one by turns,
+    /// which must not be two lines for each share: room is told when it is a tenth.
+    fn turn(&mut self, waiting: u64) -> Option<Turn> {
+        let full = waiting >= self.max_waiting;
+        let roomy = !full && waiting <= self.max_waiting - self.max_waiting / 10;
+        if full && !self.told_full {
+            self.told_full = true;
+            Some(Turn::Full)
+        } else if roomy && self.told_full {
+            self.told_full = false;
+            Some(Turn::Room)
+        } else {
+            None
+        }
+    }
 }
 
 impl Writer {
@@ -85,6 +125,9 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut group = Vec::with_capacity(MAX_GROUP);
         let mut closing = None;
+        // A pool may start with an outbox that its last run has filled.
+        let waiting = self.view.borrow().tally.waiting;
+        self.tell_room(waiting);
         while closing.is_none() {
             match self.commands.recv_timeout(FILE_POLL) {
                 Ok(command) => group.push(command),
@@ -281,12 +324,29 @@ impl Writer {
         }
     }
 
+    /// Logs once that new shares are refused, and once that they are taken again.
+    fn tell_room(&mut self, waiting: u64) {
+        let (file, max_waiting) = (self.path.display(), self.max_waiting);
+        match self.room.turn(waiting) {
+            Some(Turn::Full) => warn!(
+                %file,
+                "the outbox is full: {waiting} of {max_waiting} shares wait for the mint; new ones are refused"
+            ),
+            Some(Turn::Room) => info!(
+                %file,
+                "the outbox has room again: {waiting} of {max_waiting} shares wait for the mint; new ones are taken"
+            ),
+            None => {}
+        }
+    }
+
     /// Shows the counts after this many commits of our own: only a write tells that the file can be written.
     fn publish(&mut self, tally: Tally, commits: u64) {
         let written = commits > 0;
         if written && std::mem::take(&mut self.failure_told) {
             info!(file = %self.path.display(), "the outbox can be written again");
         }
+        self.tell_room(tally.waiting);
         self.view.send_modify(|view| {
             *view = Arc::new(View {
                 tally,
@@ -295,5 +355,31 @@ impl Writer {
                 healthy: view.healthy || written,
             });
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_outbox_is_told_once_and_once_that_it_has_room() {
+        let mut room = Room::new(20);
+        let turns = [0, 19, 20, 20, 19, 20, 19, 18, 17, 19, 20].map(|waiting| room.turn(waiting));
+        let told: Vec<_> = turns
+            .into_iter()
+            .enumerate()
+            .filter_map(|(n, turn)| Some((n, turn?)))
+            .collect();
+        assert_eq!(told, [(2, Turn::Full), (7, Turn::Room), (10, Turn::Full)]);
+    }
+
+    #[test]
+    fn a_small_outbox_has_room_with_one_place() {
+        let mut room = Room::new(1);
+        assert_eq!(
+            [0, 1, 0].map(|n| room.turn(n)),
+            [None, Some(Turn::Full), Some(Turn::Room)]
+        );
     }
 }
