@@ -12,6 +12,7 @@ mod tests;
 mod work;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mining_sv2::{
@@ -78,6 +79,8 @@ pub(crate) enum Submitted {
 #[derive(Debug)]
 pub(crate) struct Channels {
     floor: Arc<Floor>,
+    /// The miner's, for the log.
+    address: SocketAddr,
     /// The miner wants a job of its own for each channel.
     standard_jobs: bool,
     last_id: u32,
@@ -97,9 +100,10 @@ pub(crate) enum KeyChange {
 
 impl Channels {
     /// None yet, for a connection that was set up with REQUIRES_STANDARD_JOBS or without.
-    pub(crate) fn new(floor: Arc<Floor>, standard_jobs: bool) -> Self {
+    pub(crate) fn new(floor: Arc<Floor>, address: SocketAddr, standard_jobs: bool) -> Self {
         Self {
             floor,
+            address,
             standard_jobs,
             last_id: GROUP,
             open: BTreeMap::new(),
@@ -311,7 +315,10 @@ impl Channels {
         max_target: bitcoin::Target,
     ) -> Result<Asked, &'static str> {
         let identity = Identity::of(&user_identity).map_err(|error| {
-            info!(identity = shortened(&user_identity), "refused a channel: {error}");
+            // A miner's software asks again and again, and anybody can: it must not fill the log.
+            if self.floor.metrics.may_log("identity") {
+                info!(address = %self.address, identity = shortened(&user_identity), "refused a channel: {error}");
+            }
             INVALID_IDENTITY
         })?;
         if self.open.len() >= self.floor.max_channels {

@@ -8,6 +8,9 @@ use std::time::Duration;
 use sv2_transport::{Traffic, TrafficCounters};
 use tokio::time::Instant;
 
+/// How often one cause is logged at most; all that it causes is counted.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
 /// Events that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counter {
@@ -78,7 +81,8 @@ pub(crate) struct MiningMetrics {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     ended: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) traffic: Arc<Traffic>,
-    logged: Mutex<Option<Instant>>,
+    /// When each cause was logged last. Causes are texts of this program: strangers can't add any.
+    logged: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl MiningMetrics {
@@ -124,14 +128,32 @@ impl MiningMetrics {
         self.traffic.read()
     }
 
-    /// Whether something that strangers can cause at will may be logged: once a minute.
-    pub(crate) fn may_log(&self) -> bool {
+    /// Whether something that strangers can cause at will may be logged: each cause once a minute, so that a frequent
+    /// one hides no other.
+    pub(crate) fn may_log(&self, cause: &'static str) -> bool {
         let now = Instant::now();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let allows = logged.is_none_or(|at| now.duration_since(at) >= Duration::from_secs(60));
+        let allows = logged.get(cause).is_none_or(|at| now.duration_since(*at) >= LOG_EVERY);
         if allows {
-            *logged = Some(now);
+            logged.insert(cause, now);
         }
         allows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_cause_is_logged_once_a_minute_whatever_else_is() {
+        let metrics = MiningMetrics::default();
+        assert!(metrics.may_log("dropped") && !metrics.may_log("dropped"));
+        assert!(metrics.may_log("full") && !metrics.may_log("full"));
+        tokio::time::advance(LOG_EVERY - Duration::from_millis(1)).await;
+        assert!(!metrics.may_log("full"));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(metrics.may_log("full") && metrics.may_log("dropped"));
+        assert!(!metrics.may_log("full") && !metrics.may_log("dropped"));
     }
 }

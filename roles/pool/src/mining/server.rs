@@ -92,7 +92,7 @@ impl MiningServer {
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 metrics.count(Counter::RefusedFull);
-                if metrics.may_log() {
+                if metrics.may_log("full") {
                     warn!(%address, "turned away: all places for connections of miners are taken");
                 }
                 continue;
@@ -124,7 +124,7 @@ impl MiningServer {
         match ended {
             Ended::Closed | Ended::Stopped => debug!(%address, "the session of a miner ended: {ended}"),
             // Anybody can connect: what fails must not fill the log.
-            _ if metrics.may_log() => info!(%address, "the session of a miner ended: {ended}"),
+            _ if metrics.may_log(ended.reason()) => info!(%address, "the session of a miner ended: {ended}"),
             _ => debug!(%address, "the session of a miner ended: {ended}"),
         }
     }

@@ -145,7 +145,7 @@ where
         address,
         reader,
         writer,
-        channels: Channels::new(server.floor.clone(), standard_jobs),
+        channels: Channels::new(server.floor.clone(), address, standard_jobs),
         answers: Answers::default(),
         notifier: Notifier::new(server.notices.clone(), server.notify_hashpool_miners.then_some(0)),
         heard: Instant::now(),
@@ -334,7 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             Unreadable::Unknown(_) => Counter::Unknown,
             Unreadable::Malformed(..) => Counter::Malformed,
         });
-        if metrics.may_log() {
+        if metrics.may_log("dropped") {
             warn!(address = %self.address, "dropped a message of a miner: {unreadable}");
         }
     }

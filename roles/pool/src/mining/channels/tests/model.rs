@@ -1,6 +1,7 @@
 //! A miner that believes what it is told, and the world of three of them on one pool.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ pub(super) struct Miner {
 impl Miner {
     pub(super) fn new(floor: &Arc<Floor>, standard_jobs: bool) -> Self {
         Self {
-            channels: Channels::new(Arc::clone(floor), standard_jobs),
+            channels: Channels::new(Arc::clone(floor), SocketAddr::from(([127, 0, 0, 1], 1)), standard_jobs),
             told: BTreeMap::new(),
             standard_jobs,
             sequence: 0,
