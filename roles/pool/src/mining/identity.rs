@@ -17,7 +17,7 @@ pub(crate) enum Identity {
 /// An identity that looks like a key and is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the part before the first '.' looks like a locking key and is none: expected 66 hex digits of a compressed public key"
+    "the part before the first '.' looks like a locking key and is none: expected the 66 hex digits of a compressed public key and nothing else"
 )]
 pub(crate) struct NotAKey;
 
@@ -32,7 +32,8 @@ impl Identity {
     ///
     /// A part before the `.` that is a compressed public key in hex is one. It looks like one, and is refused, if it
     /// consists of 40 or more hex digits (an x-only or uncompressed key, one cut short or off the curve), or if it is
-    /// 64 to 68 characters that begin with `02` or `03` (one with a letter that is no digit).
+    /// 64 to 68 characters that begin with `02` or `03` (one with a letter that is no digit). Quotes and spaces around it
+    /// make it no name, nor does `0x` before 64 or more digits, or a worker's name that follows without a `.`.
     ///
     /// # Errors
     /// [`NotAKey`].
@@ -41,10 +42,20 @@ impl Identity {
         if let Ok(key) = LockingKey::try_from(name.to_owned()) {
             return Ok(Self::Key(key.to_bytes()));
         }
-        let all_hex = name.len() >= LOOKS_LIKE && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let prefixed = name.starts_with("02") || name.starts_with("03");
-        let sized = (DIGITS - 2..=DIGITS + 2).contains(&name.len());
-        if all_hex || (prefixed && sized) {
+        let bare = name.trim_matches(|char: char| !char.is_alphanumeric());
+        let unprefixed = bare
+            .strip_prefix("0x")
+            .or_else(|| bare.strip_prefix("0X"))
+            .unwrap_or(bare);
+        // Up to a separator that is no '.'. A whole key's digits, since a shorter hash or address may be part of a name.
+        let head = unprefixed
+            .split(|char: char| !char.is_alphanumeric())
+            .next()
+            .unwrap_or_default();
+        if looks_like_a_key(name, LOOKS_LIKE)
+            || looks_like_a_key(bare, LOOKS_LIKE)
+            || looks_like_a_key(head, DIGITS - 2)
+        {
             Err(NotAKey)
         } else {
             Ok(Self::Name)
@@ -58,6 +69,14 @@ impl Identity {
             Self::Name => None,
         }
     }
+}
+
+/// Whether it is so many hex digits, or about as long as a key and begins like one.
+fn looks_like_a_key(text: &str, digits: usize) -> bool {
+    let all_hex = text.len() >= digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let prefixed = text.starts_with("02") || text.starts_with("03");
+    let sized = (DIGITS - 2..=DIGITS + 2).contains(&text.len());
+    all_hex || (prefixed && sized)
 }
 
 /// Characters that a public page shows at the front and at the end of a name that is longer than both together.
@@ -120,6 +139,16 @@ mod tests {
             ".",
             "deadbeef",
             &format!("alice.{KEY}"),
+            &format!("pool/{KEY}"),
+            "0xbeef",
+            "\"alice\"",
+            " alice .rig1",
+            "02-rig_7",
+            // An address of another chain, and a worker with a UUID.
+            &format!("0x{}", &KEY[..40]),
+            &format!("0x{}.rig1", &KEY[..40]),
+            "67e55044-10b1-426f-9247-bb680e5fe0c8",
+            "ééé",
         ] {
             assert_eq!(Identity::of(name), Ok(Identity::Name), "{name:?}");
         }
@@ -138,6 +167,31 @@ mod tests {
             &off_the_curve,
         ] {
             assert_eq!(Identity::of(bad), Err(NotAKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_something_around_it_is_neither_a_key_nor_a_name() {
+        for bad in [
+            format!("0x{KEY}"),
+            format!("0X{KEY}.rig1"),
+            format!("0x{}", &KEY[2..]),
+            format!("{KEY}/rig1"),
+            format!("{KEY}:rig1"),
+            format!("{KEY}_rig1"),
+            format!("{KEY}-rig1.a"),
+            format!("{KEY} rig1"),
+            format!("0x{KEY}_rig1"),
+            format!("{}O/rig1", &KEY[..65]),
+            format!(" {KEY}"),
+            format!("{KEY}\n"),
+            format!("{KEY} .rig1"),
+            format!("\"{KEY}\""),
+            format!("'{KEY}.rig1'"),
+            format!("“{KEY}”"),
+            format!("\"{}\"", &KEY[..60]),
+        ] {
+            assert_eq!(Identity::of(&bad), Err(NotAKey), "{bad:?}");
         }
     }
 
