@@ -10,7 +10,7 @@ use cdk::mint_url::MintUrl;
 use cdk::nuts::{PaymentMethod, PublicKey, SecretKey};
 use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::{self, WalletDatabase};
-use cdk_common::wallet::{MintQuote, WalletSaga};
+use cdk_common::wallet::{MintQuote, OperationKind, WalletSaga};
 use cdk_sqlite::WalletSqliteDatabase;
 use service::Misconfigured;
 use service::secret_file::create_private_dir;
@@ -109,10 +109,13 @@ impl Store {
         Ok(quotes)
     }
 
-    /// Operations that were begun and not finished.
+    /// Mint requests that were begun and not finished.
     pub(super) async fn unfinished(&self) -> Result<Vec<WalletSaga>, WalletError> {
         let mut sagas = self.db().get_incomplete_sagas().await?;
-        sagas.retain(|saga| saga.mint_url == self.wallet.mint_url && saga.unit == self.wallet.unit);
+        // CDK keeps one for each token sent until it is received, which may be never, and nothing of ours waits for it.
+        sagas.retain(|saga| {
+            saga.kind == OperationKind::Mint && saga.mint_url == self.wallet.mint_url && saga.unit == self.wallet.unit
+        });
         Ok(sagas)
     }
 

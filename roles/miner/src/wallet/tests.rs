@@ -332,6 +332,22 @@ async fn a_request_that_the_mint_has_signed_is_never_given_up() {
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_has_received_holds_nothing_up() {
+    let rig = Rig::start().await;
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 12).await;
+    wallet.redeemer.send(4).await.unwrap();
+    wallet.stop().await;
+
+    let store = store::Store::open(&rig.config).await.unwrap();
+    assert_eq!(store.wallet.localstore.get_incomplete_sagas().await.unwrap().len(), 1);
+    assert!(recovery::recover(&store, cdk::util::unix_time()).await.unwrap());
+    assert_eq!(store.balance().await.unwrap(), 8);
+}
+
+#[tokio::test]
 async fn a_stop_does_not_wait_for_a_mint_that_hangs() {
     let rig = Rig::start().await;
     rig.proxy.set(Fault::HoldAnswers);
