@@ -158,6 +158,22 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_miner_with_another_authority_key_is_counted_by_itself() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let target = FuzzTarget::new(dir.path()).unwrap();
+        let (miner, pool) = tokio::io::duplex(16 * 1024);
+        let (address, stop) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
+        let pinned = AuthorityKeypair::generate();
+        let (_, refused) = target.runtime.block_on(futures::future::join(
+            target.server.serve(pool, address, &stop),
+            initiate(miner, pinned.public(), Arc::default()),
+        ));
+        assert!(matches!(refused, Err(sv2_transport::HandshakeError::WrongAuthority)));
+        let ended = target.server.floor.metrics.endings();
+        assert_eq!(ended.into_iter().collect::<Vec<_>>(), [("closed_early", 1)]);
+    }
+
     /// Seeds of the fuzzer: one file for each kind of conversation.
     fn corpus() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/session")

@@ -47,6 +47,13 @@ pub(crate) enum Ended {
     Codec(#[from] CodecError),
     #[error("refused its setup: {0}")]
     Refused(&'static str),
+    /// Before it said anything: most likely a miner that pins another authority key, which it finds out only by the
+    /// handshake's answer.
+    #[error(
+        "the miner closed the connection after the handshake; was it given this pool's authority key? \
+         (pool --print-authority-key)"
+    )]
+    ClosedEarly,
     #[error("the miner closed the connection")]
     Closed,
     #[error("nothing came for {0:?}")]
@@ -63,6 +70,7 @@ impl Ended {
         match self {
             Self::Deadline(_) => "deadline",
             Self::Handshake(_) => "handshake",
+            Self::ClosedEarly => "closed_early",
             Self::Codec(CodecError::Io(_)) => "connection",
             Self::Codec(_) => "codec",
             Self::Refused(_) => "setup",
@@ -124,7 +132,7 @@ where
         mut reader, mut writer, ..
     } = secured;
     step(server, "the setup", async {
-        let first = reader.next().await.ok_or(Ended::Closed)??;
+        let first = reader.next().await.ok_or(Ended::ClosedEarly)??;
         if (first.extension_type, first.msg_type) != (0, MESSAGE_TYPE_SETUP_CONNECTION) {
             return Err(Ended::Refused("another message came first"));
         }
