@@ -57,8 +57,9 @@ pub(crate) fn key(config: &MinerConfig) -> anyhow::Result<()> {
 }
 
 /// Prints the balance.
-pub(crate) async fn balance(config: &MinerConfig) -> anyhow::Result<()> {
+pub(crate) async fn balance(config: &MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let (wallet, _) = Redeemer::open(&config.wallet).await?;
+    stop.run_until_cancelled(wallet.restore()).await.ok_or_else(stopped)??;
     writeln!(io::stdout(), "{}", wallet.balance().await?)?;
     Ok(())
 }
@@ -66,7 +67,12 @@ pub(crate) async fn balance(config: &MinerConfig) -> anyhow::Result<()> {
 /// Prints a token.
 pub(crate) async fn send(config: &MinerConfig, amount: u64, stop: CancellationToken) -> anyhow::Result<()> {
     let (wallet, _) = Redeemer::open(&config.wallet).await?;
+    stop.run_until_cancelled(wallet.restore()).await.ok_or_else(stopped)??;
     let token = stop.run_until_cancelled(wallet.send(amount)).await;
-    writeln!(io::stdout(), "{}", token.ok_or_else(|| anyhow::anyhow!("stopped"))??)?;
+    writeln!(io::stdout(), "{}", token.ok_or_else(stopped)??)?;
     Ok(())
+}
+
+fn stopped() -> anyhow::Error {
+    anyhow::anyhow!("stopped")
 }

@@ -142,7 +142,7 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         None => mine(config, stop).await,
         Some(Command::Redeem { pool }) => commands::redeem(&config, pool, stop).await,
         Some(Command::Key) => commands::key(&config),
-        Some(Command::Balance) => commands::balance(&config).await,
+        Some(Command::Balance) => commands::balance(&config, stop).await,
         Some(Command::Send { amount }) => commands::send(&config, *amount, stop).await,
     }
 }

@@ -88,6 +88,8 @@ pub async fn redeem(
     }
     wallet.validate().map_err(StartError::from)?;
     let (redeemer, task) = Redeemer::open(wallet).await.map_err(StartError::from)?;
+    // A long one must not count as being stuck. If it fails, the task goes on trying, and tells why.
+    let _ = stop.run_until_cancelled(redeemer.restore()).await;
     watch(redeemer.progress());
     let ended = CancellationToken::new();
     let thread = wallet_thread(task, ended.clone(), std::future::ready(())).map_err(StartError::Thread)?;

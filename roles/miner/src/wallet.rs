@@ -11,6 +11,7 @@ mod keys;
 mod queue;
 mod recovery;
 mod redeemer;
+mod restore;
 mod round;
 mod spend;
 mod store;

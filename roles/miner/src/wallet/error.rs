@@ -51,6 +51,17 @@ pub enum WalletError {
         #[source]
         mark: Misconfigured,
     },
+    /// The mint can't be asked for what the wallet held before its database was lost.
+    #[error(
+        "wallet.sqlite is new and the seed is not, but the mint at {mint} can't be asked what the seed has earned; is it the right mint (--mint, wallet.mint_url), and does it run? the next call asks again"
+    )]
+    Restore {
+        /// The mint.
+        mint: MintUrl,
+        /// What went wrong.
+        #[source]
+        source: Box<cdk::Error>,
+    },
     /// An id that is none; ids become part of a URL, so not every text may be one.
     #[error("a quote id has 1 to 128 letters, digits, '-' or '_'")]
     QuoteId,

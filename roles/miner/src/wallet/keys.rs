@@ -12,6 +12,7 @@ use service::secret_file::{Secret, create_private_dir, read_or_create};
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
+use super::store::exists;
 
 const FILE: &str = "seed";
 
@@ -25,6 +26,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    /// Whether this directory has had a start already.
+    pub(super) fn exist(data_dir: &Path) -> Result<bool, WalletError> {
+        exists(&data_dir.join(FILE))
+    }
+
     /// Those of this directory; made on the first start.
     pub(super) fn read_or_create(data_dir: &Path) -> Result<Self, WalletError> {
         let path = data_dir.join(FILE);

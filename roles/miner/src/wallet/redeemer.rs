@@ -150,6 +150,15 @@ impl Redeemer {
         self.shared.progress.subscribe()
     }
 
+    /// Brings back from the mint what the wallet held, if its database was lost and this has not been done since. The
+    /// [`RedeemTask`] does so by itself; whoever does not run it has to before asking for the balance or sending.
+    ///
+    /// # Errors
+    /// The mint can't be asked, or the wallet's database fails. The next call tries again.
+    pub async fn restore(&self) -> Result<(), WalletError> {
+        self.shared.store.restore().await
+    }
+
     /// Unspent ehash in the wallet.
     ///
     /// # Errors
@@ -168,6 +177,9 @@ impl Redeemer {
 impl RedeemTask {
     /// Mints until stopped. Trouble with the mint is waited out with growing delays and shows in the [`Progress`].
     pub async fn run(mut self, stop: CancellationToken) {
+        if until(&stop, self.restore()).await.is_none() {
+            return;
+        }
         while let Some(ids) = until(&stop, self.next()).await {
             let shared = Arc::clone(&self.shared);
             let work = async { timeout(ROUND_DEADLINE, self.round(&ids)).await };
@@ -201,6 +213,21 @@ impl RedeemTask {
                 break;
             }
         }
+    }
+
+    /// Brings back what a lost database held, however often the mint has to be asked. It has no deadline: the more there
+    /// is, the longer it takes.
+    async fn restore(&mut self) {
+        while let Err(error) = self.shared.store.restore().await {
+            let why = match &error {
+                WalletError::Restore { source, .. } => source.to_string(),
+                other => other.to_string(),
+            };
+            let pause = self.trouble(&why);
+            sleep(pause).await;
+        }
+        self.delays = delays();
+        self.shared.note(None);
     }
 
     /// Waits for something to do: the quotes to look at, none if only unfinished operations are left.

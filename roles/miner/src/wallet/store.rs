@@ -3,21 +3,23 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cdk::mint_url::MintUrl;
-use cdk::nuts::{PaymentMethod, PublicKey, SecretKey};
+use cdk::nuts::{CurrencyUnit, PaymentMethod, PublicKey, SecretKey};
 use cdk::wallet::{Wallet, WalletBuilder};
 use cdk_common::database::{self, WalletDatabase};
 use cdk_common::wallet::{MintQuote, OperationKind, WalletSaga};
 use cdk_sqlite::WalletSqliteDatabase;
 use service::Misconfigured;
 use service::secret_file::create_private_dir;
+use zeroize::Zeroizing;
 
 use super::config::WalletConfig;
 use super::error::WalletError;
 use super::keys::Keys;
+use super::restore;
 
 /// Ehash quotes are quotes of this payment method.
 pub(super) const METHOD: &str = "ehash";
@@ -28,11 +30,13 @@ const LOCK: &str = "lock";
 /// Where in the database's key-value store the mint's address is kept.
 const MINT_KEY: (&str, &str, &str) = ("miner", "wallet", "mint_url");
 
-type Db = dyn WalletDatabase<database::Error> + Send + Sync;
+pub(super) type Db = dyn WalletDatabase<database::Error> + Send + Sync;
 
 /// An open wallet for the quotes of one unit of one mint.
 pub(super) struct Store {
     pub(super) wallet: Wallet,
+    pub(super) data_dir: PathBuf,
+    pub(super) seed: Zeroizing<[u8; 64]>,
     locking: SecretKey,
     /// Held as long as the wallet is open; the operating system lets go of it when the process ends in whatever way.
     _lock: File,
@@ -44,22 +48,21 @@ impl Store {
         let mint_url = config.mint()?;
         create_private_dir(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
+        let has_seed = Keys::exist(&config.data_dir)?;
         let keys = Keys::read_or_create(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
+        if has_seed && !exists(&database)? {
+            restore::mark(&config.data_dir)?;
+        }
         create_private_file(&database)?;
         let db: Arc<Db> = Arc::new(WalletSqliteDatabase::new(&database).await?);
         claim_for_mint(&*db, mint_url, config.mint_has_moved).await?;
-        let wallet = WalletBuilder::new()
-            .mint_url(mint_url.clone())
-            .unit(config.unit.clone())
-            .localstore(db)
-            .seed(*keys.seed)
-            // The redeemer paces itself: batches, one request at a time, back-off.
-            .without_rate_limiting()
-            .build()?;
+        let wallet = builder(mint_url, config.unit.clone(), db, &keys.seed).build()?;
         tracing::info!(mint = %mint_url, locking_key = %keys.locking_public(), "wallet open");
         Ok(Self {
             wallet,
+            data_dir: config.data_dir.clone(),
+            seed: keys.seed,
             locking: keys.locking,
             _lock: lock,
         })
@@ -126,6 +129,17 @@ impl Store {
     }
 }
 
+/// A CDK wallet to be.
+pub(super) fn builder(mint_url: &MintUrl, unit: CurrencyUnit, db: Arc<Db>, seed: &[u8; 64]) -> WalletBuilder {
+    WalletBuilder::new()
+        .mint_url(mint_url.clone())
+        .unit(unit)
+        .localstore(db)
+        .seed(*seed)
+        // The redeemer paces itself: batches, one request at a time, back-off.
+        .without_rate_limiting()
+}
+
 /// The mint has issued all that was paid for the quote.
 pub(super) fn is_issued(quote: &MintQuote) -> bool {
     quote.amount_issued.to_u64() > 0 && quote.amount_mintable().to_u64() == 0
@@ -154,8 +168,16 @@ fn lock(data_dir: &Path) -> Result<File, WalletError> {
     }
 }
 
+pub(super) fn exists(path: &Path) -> Result<bool, WalletError> {
+    path.try_exists().map_err(|source| WalletError::Io {
+        path: path.to_owned(),
+        action: "looking for it",
+        source,
+    })
+}
+
 /// The database holds the ehash and the locking key; SQLite gives its side files the mode of this one.
-fn create_private_file(path: &Path) -> Result<(), WalletError> {
+pub(super) fn create_private_file(path: &Path) -> Result<(), WalletError> {
     match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

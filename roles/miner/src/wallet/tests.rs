@@ -332,6 +332,43 @@ async fn a_request_that_the_mint_has_signed_is_never_given_up() {
 }
 
 #[tokio::test]
+async fn a_seed_without_its_database_brings_everything_back() {
+    let rig = Rig::start().await;
+    let wallet = rig.wallet().await;
+    let key = wallet.redeemer.locking_key();
+    let ids = rig.quotes(key, [4, 8, 3]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 15).await;
+    wallet.stop().await;
+    for file in ["wallet.sqlite", "wallet.sqlite-wal", "wallet.sqlite-shm"] {
+        let _ = std::fs::remove_file(rig.config.data_dir.join(file));
+    }
+
+    // Not before the mint answers, and whatever was done in between is done again.
+    rig.proxy.set(Fault::Away);
+    let (redeemer, task) = Redeemer::open(&rig.config).await.unwrap();
+    let error = redeemer.restore().await.unwrap_err();
+    assert!(matches!(error, WalletError::Restore { .. }), "{error}");
+    drop((redeemer, task));
+    rig.proxy.set(Fault::FailOneRestore);
+    let wallet = rig.wallet().await;
+    assert_eq!(wallet.redeemer.locking_key(), key);
+    let more = rig.quotes(key, [16, 32]).await;
+    wallet.redeemer.add(&more).await.unwrap();
+    wallet.until(|progress| progress.last_error.is_some()).await;
+    let progress = wallet.until(|progress| progress.redeemed_amount == 48).await;
+    assert_eq!((progress.refused, progress.waiting), (0, 0));
+    assert_eq!(wallet.redeemer.balance().await.unwrap(), 63);
+    wallet.stop().await;
+
+    // It is done once: the next start asks for nothing.
+    rig.proxy.set(Fault::Away);
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    redeemer.restore().await.unwrap();
+    assert_eq!(redeemer.balance().await.unwrap(), 63);
+}
+
+#[tokio::test]
 async fn a_token_that_nobody_has_received_holds_nothing_up() {
     let rig = Rig::start().await;
     let wallet = rig.wallet().await;
