@@ -177,6 +177,10 @@ mod tests {
                 http_url: Some(String::new()),
                 ..PoolSection::default()
             },
+            wallet: WalletConfig {
+                mint_url: "http://127.0.0.1:3338".parse().ok(),
+                ..WalletConfig::default()
+            },
             ..MinerConfig::default()
         });
         for (section, keys) in known.unwrap() {

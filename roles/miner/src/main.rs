@@ -34,7 +34,7 @@ struct Args {
 /// What every command needs.
 #[derive(Debug, clap::Args)]
 struct WalletArgs {
-    /// The mint's Cashu API [default: http://127.0.0.1:3338]
+    /// The mint's Cashu API [default: the one the wallet was used with, at first http://127.0.0.1:3338]
     #[arg(long, value_name = "URL", global = true)]
     mint: Option<String>,
     /// Where the wallet keeps its seed and its ehash [default: data/miner]

@@ -8,11 +8,13 @@ use cdk::nuts::CurrencyUnit;
 use serde::{Deserialize, Serialize};
 use service::{ConfigError, in_range};
 
+const DEFAULT_MINT: &str = "http://127.0.0.1:3338";
+
 /// The `[wallet]` table of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WalletConfig {
-    /// The mint's Cashu API; `http://127.0.0.1:3338` unless given.
+    /// The mint's Cashu API; unless given, the one that the wallet was used with, at first `http://127.0.0.1:3338`.
     pub mint_url: Option<MintUrl>,
     /// The unit of the quotes; `hash` unless given.
     pub unit: CurrencyUnit,
@@ -32,7 +34,7 @@ pub struct WalletConfig {
 impl Default for WalletConfig {
     fn default() -> Self {
         Self {
-            mint_url: "http://127.0.0.1:3338".parse().ok(),
+            mint_url: None,
             unit: CurrencyUnit::custom("hash"),
             data_dir: PathBuf::from("data/miner"),
             batch_max: 50,
@@ -53,15 +55,11 @@ impl WalletConfig {
         }
     }
 
-    /// The mint's URL.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn mint(&self) -> Result<&MintUrl, ConfigError> {
-        let expected = "expected the URL of the mint's Cashu API, such as http://127.0.0.1:3338";
-        self.mint_url
-            .as_ref()
-            .ok_or_else(|| ConfigError::invalid("wallet.mint_url", "none", expected))
+    /// The mint of a wallet that has never been told of one.
+    pub(super) fn default_mint() -> Result<MintUrl, ConfigError> {
+        DEFAULT_MINT
+            .parse()
+            .map_err(|error| ConfigError::invalid("wallet.mint_url", DEFAULT_MINT, error))
     }
 
     /// Checks the bounds.
@@ -97,8 +95,11 @@ mod tests {
     fn nothing_must_be_given() {
         let read = |text| service::parse::<WalletConfig>(Path::new("miner.toml"), text).unwrap();
         assert_eq!(read(""), WalletConfig::default());
-        assert_eq!(read("data_dir = \"data\""), config());
-        assert_eq!(config().mint().unwrap().to_string(), "http://127.0.0.1:3338");
+        assert_eq!(
+            read("data_dir = \"data\"\nmint_url = \"http://127.0.0.1:3338\""),
+            config()
+        );
+        assert_eq!(WalletConfig::default_mint().unwrap().to_string(), DEFAULT_MINT);
         config().validate().unwrap();
     }
 

@@ -9,7 +9,7 @@ use service::{ConfigError, Misconfigured};
 /// What went wrong on this side of the wallet.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
-    /// The configuration names no mint.
+    /// The configuration is out of bounds.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The directory or the seed's file can't be used.
@@ -22,7 +22,7 @@ pub enum WalletError {
         path: PathBuf,
     },
     /// Another process has it open.
-    #[error("{}: another process uses this wallet", .path.display())]
+    #[error("{}: another process uses this wallet, and one at a time can; stop the miner first", .path.display())]
     InUse {
         /// The wallet's directory.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum WalletError {
     },
     /// The wallet holds ehash of another mint.
     #[error(
-        "this wallet belongs to the mint at {known}, not {configured}; if that mint has moved, set wallet.mint_has_moved = true"
+        "this wallet belongs to the mint at {known}, not {configured}: name the former with --mint or wallet.mint_url, or neither, or take another --data-dir; if that mint has moved, set wallet.mint_has_moved = true"
     )]
     OtherMint {
         /// The mint it was used with.

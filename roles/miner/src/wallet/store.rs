@@ -45,7 +45,6 @@ pub(super) struct Store {
 impl Store {
     /// Opens the wallet of this directory, or makes one.
     pub(super) async fn open(config: &WalletConfig) -> Result<Self, WalletError> {
-        let mint_url = config.mint()?;
         create_private_dir(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
         let has_seed = Keys::exist(&config.data_dir)?;
@@ -56,8 +55,8 @@ impl Store {
         }
         create_private_file(&database)?;
         let db: Arc<Db> = Arc::new(WalletSqliteDatabase::new(&database).await?);
-        claim_for_mint(&*db, mint_url, config.mint_has_moved).await?;
-        let wallet = builder(mint_url, config.unit.clone(), db, &keys.seed).build()?;
+        let mint_url = claim_for_mint(&*db, config).await?;
+        let wallet = builder(&mint_url, config.unit.clone(), db, &keys.seed).build()?;
         tracing::info!(mint = %mint_url, locking_key = %keys.locking_public(), "wallet open");
         Ok(Self {
             wallet,
@@ -189,17 +188,33 @@ pub(super) fn create_private_file(path: &Path) -> Result<(), WalletError> {
     }
 }
 
-/// Makes sure that the wallet is of the configured mint, taking it along where that has moved.
-async fn claim_for_mint(db: &Db, new: &MintUrl, has_moved: bool) -> Result<(), WalletError> {
+/// Whether nothing in the wallet comes from a mint yet.
+async fn is_empty(db: &Db) -> Result<bool, WalletError> {
+    Ok(db.get_mint_quotes().await?.is_empty()
+        && db.get_proofs(None, None, None, None).await?.is_empty()
+        && db.get_incomplete_sagas().await?.is_empty())
+}
+
+/// The wallet's mint: the configured one, or the one that it knows where none is configured. A wallet that holds
+/// something is taken along where its mint has moved, and refused where it has not.
+async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<MintUrl, WalletError> {
     let (space, subspace, key) = MINT_KEY;
     let stored = db
         .kv_read(space, subspace, key)
         .await?
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let known: Option<MintUrl> = stored.and_then(|text| text.parse().ok());
+    let new = match (&config.mint_url, &known) {
+        (Some(configured), _) => configured.clone(),
+        (None, Some(known)) => known.clone(),
+        (None, None) => WalletConfig::default_mint()?,
+    };
     match known {
-        Some(known) if known == *new => return Ok(()),
-        Some(known) if has_moved => {
+        Some(known) if known == new => return Ok(new),
+        // Whoever forgot to name the mint the first time is not bound to the default for ever. What this seed has
+        // earned at the new mint, only that one knows.
+        Some(_) if is_empty(db).await? => restore::mark(&config.data_dir)?,
+        Some(known) if config.mint_has_moved => {
             for mut saga in db
                 .get_incomplete_sagas()
                 .await?
@@ -216,13 +231,14 @@ async fn claim_for_mint(db: &Db, new: &MintUrl, has_moved: bool) -> Result<(), W
         Some(known) => {
             return Err(WalletError::OtherMint {
                 known,
-                configured: new.clone(),
+                configured: new,
                 mark: Misconfigured { located: false },
             });
         }
         None => {}
     }
-    Ok(db.kv_write(space, subspace, key, new.to_string().as_bytes()).await?)
+    db.kv_write(space, subspace, key, new.to_string().as_bytes()).await?;
+    Ok(new)
 }
 
 #[cfg(test)]
@@ -286,6 +302,28 @@ mod tests {
         assert_eq!(quotes[0].secret_key.as_ref().unwrap().public_key(), key);
         assert!(!is_issued(&quotes[0]));
         assert_eq!(store.balance().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_empty_wallet_takes_any_mint_and_the_last_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let unnamed = WalletConfig {
+            mint_url: None,
+            ..config(folder.path(), 1)
+        };
+        let mint = async |config: &WalletConfig| Store::open(config).await.unwrap().wallet.mint_url.to_string();
+        assert_eq!(mint(&unnamed).await, "http://127.0.0.1:3338");
+        assert_eq!(mint(&config(folder.path(), 2)).await, "http://127.0.0.1:2");
+        assert_eq!(mint(&unnamed).await, "http://127.0.0.1:2");
+        // The new one may know of something.
+        let store = Store::open(&unnamed).await.unwrap();
+        let error = store.restore().await.unwrap_err();
+        assert!(matches!(error, WalletError::Restore { .. }), "{error}");
+        store.remember("q").await.unwrap();
+        drop(store);
+        assert_eq!(mint(&unnamed).await, "http://127.0.0.1:2");
+        let error = Store::open(&config(folder.path(), 3)).await.err().unwrap().to_string();
+        assert!(error.contains("--mint") && error.contains("wallet.mint_url"), "{error}");
     }
 
     #[tokio::test]
