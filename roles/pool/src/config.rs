@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn bits_that_fit_no_u32_are_refused_with_the_range_of_the_key() {
+        for (key, value) in [("minimum_difficulty", "-1"), ("start_difficulty", "4294967296")] {
+            let error = load(&format!("[mining]\n{key} = {value}")).unwrap_err().to_string();
+            assert!(
+                error.ends_with(&format!("mining.{key} = {value}: expected 0 to 96")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn values_out_of_bounds_are_refused_with_key_and_range() {
         for (section, key, value, allowed) in [
             ("mint_link", "max_connections", "0", "expected 1 to 1024"),

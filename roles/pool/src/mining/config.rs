@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, ScriptBuf, Target};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use service::{ConfigError, in_range};
 
 use super::difficulty;
@@ -23,8 +24,10 @@ pub struct MiningSection {
     /// How many shares a minute the difficulty of a channel aims at. 0.1 to 60,000.
     pub shares_per_minute: f32,
     /// The easiest share: its hash has this many leading zero bits; 32 are about difficulty 1. 0 to 96.
+    #[serde(deserialize_with = "bits")]
     pub minimum_difficulty: u32,
     /// What a channel starts with whose miner does not say how fast it is, in the same bits. `minimum_difficulty` to 96.
+    #[serde(deserialize_with = "bits")]
     pub start_difficulty: u32,
     /// Connections at the same time, those that have said nothing yet included. 1 to 100,000.
     pub max_connections: usize,
@@ -40,6 +43,12 @@ pub struct MiningSection {
     pub idle_timeout: Duration,
     /// Whether miners that can't negotiate are told of their quotes the way hashpool does it.
     pub notify_hashpool_miners: bool,
+}
+
+/// Leading zero bits. What is no `u32` is refused here, where the bounds of the type would be told as those of the key.
+fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let bits = i64::deserialize(deserializer)?;
+    u32::try_from(bits).map_err(|_| D::Error::custom(format_args!("expected 0 to {MAX_BITS}")))
 }
 
 /// A bitcoin address that takes the reward of blocks. Of which network it is nobody checks: that is known to the source of
@@ -119,6 +128,14 @@ impl MiningSection {
         in_range("mining.idle_timeout_ms", &ms(self.idle_timeout), 1_000..=86_400_000)
     }
 
+    /// The `idle_timeout` that an honest miner needs at the least, if the configured one is shorter: pauses between shares
+    /// are three times their average once in twenty.
+    pub(crate) fn hasty(&self) -> Option<Duration> {
+        // The range of `shares_per_minute` is checked: 3 ms to half an hour.
+        let least = Duration::from_secs_f32(180.0 / self.shares_per_minute.max(0.1));
+        (self.idle_timeout < least).then_some(least)
+    }
+
     /// The script that gets the reward; for the embedded chain one that anybody can spend, since it is worth nothing.
     pub(crate) fn reward_script(&self) -> ScriptBuf {
         match &self.reward_address {
@@ -136,5 +153,23 @@ impl MiningSection {
 
     pub(crate) fn start_target(&self) -> Target {
         difficulty::target_of_bits(self.start_difficulty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_time_below_the_pauses_between_shares_is_noticed() {
+        let section = |shares_per_minute, seconds| MiningSection {
+            shares_per_minute,
+            idle_timeout: Duration::from_secs(seconds),
+            ..MiningSection::default()
+        };
+        assert_eq!(MiningSection::default().hasty(), None);
+        assert_eq!(section(6.0, 30).hasty(), None);
+        assert_eq!(section(6.0, 29).hasty(), Some(Duration::from_secs(30)));
+        assert_eq!(section(60_000.0, 1).hasty(), None);
     }
 }

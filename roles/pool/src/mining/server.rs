@@ -52,6 +52,15 @@ impl MiningServer {
         parts: MiningParts,
         jobs: watch::Receiver<Option<Arc<Jobs>>>,
     ) -> Result<(Self, JobMaker), ConfigError> {
+        if let Some(least) = section.hasty() {
+            warn!(
+                "mining.idle_timeout_ms = {}: with mining.shares_per_minute = {} honest miners will be cut off between two \
+                 shares; {} and far more is advised",
+                section.idle_timeout.as_millis(),
+                section.shares_per_minute,
+                least.as_millis()
+            );
+        }
         let floor = Floor::new(section, parts.has_default_key, parts.miners, parts.metrics)?;
         let maker = JobMaker::new(Coinbase::new(section), floor.extranonce_size);
         let server = Self {
