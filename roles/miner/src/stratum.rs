@@ -9,6 +9,7 @@ mod client;
 mod error;
 mod messages;
 mod opening;
+mod refusals;
 mod session;
 mod status;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{SessionError, Step, within};
 use super::messages::FromPool;
+use super::refusals::Refusals;
 use super::session::{self, Ended};
 use super::status::{PoolStatus, ShareCounts, Stage};
 use crate::config::PoolSection;
@@ -38,6 +39,7 @@ pub(crate) struct Ends {
     /// The next number of a job.
     pub(super) next_number: u64,
     pub(super) search_over: bool,
+    pub(super) refusals: Refusals,
 }
 
 impl Client {
@@ -64,6 +66,7 @@ impl Ends {
             status: watch::Sender::default(),
             next_number: 0,
             search_over: false,
+            refusals: Refusals::default(),
         }
     }
 

@@ -221,7 +221,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 .ends
                 .count(self.channel.unanswered(), |shares| shares.accepted += count),
             Change::Refused(code) => {
-                tracing::warn!(code, "the pool refused a share");
+                if let Some(count) = self.ends.refusals.note(&code, Instant::now().into_std()) {
+                    tracing::warn!(code, count, "the pool refused shares; told once a minute and code");
+                }
                 self.ends
                     .count(self.channel.unanswered(), |shares| shares.rejected += 1);
                 self.ends
