@@ -1,6 +1,7 @@
 //! Where the wallet lives, which mint it belongs to, and how it paces itself.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cdk::mint_url::MintUrl;
@@ -70,21 +71,35 @@ impl WalletConfig {
         in_range("wallet.batch_max", &self.batch_max, 1..=1000)?;
         in_range("wallet.gather_ms", &self.gather.as_millis(), 0..=60_000)?;
         let unit = self.unit.to_string();
-        if unit.is_empty() || unit.len() > 255 {
+        // Shares are paid in nothing else, and no quote would ever be minted.
+        let epoch = unit.strip_prefix("hash_").is_some_and(|epoch| !epoch.is_empty());
+        if !(unit == "hash" || epoch) || unit.len() > 255 {
             return Err(ConfigError::invalid(
                 "wallet.unit",
                 format_args!("{unit:?}"),
-                "expected 1 to 255 bytes",
+                "expected \"hash\", or \"hash_\" and the name of a mining epoch, 255 bytes at most",
             ));
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(unusable_dir(&self.data_dir, "the path is empty"));
         }
         Ok(())
     }
 }
 
+/// The wallet's directory can't serve, for this reason.
+pub(super) fn unusable_dir(path: &Path, why: impl Display) -> ConfigError {
+    ConfigError::invalid(
+        "wallet.data_dir",
+        format_args!("{:?}", path.display().to_string()),
+        format_args!(
+            "{why}; expected a directory that this user can write, or a path where one can be made (or --data-dir)"
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn config() -> WalletConfig {
@@ -120,13 +135,29 @@ mod tests {
             }),
             "wallet.gather_ms = 61000: expected 0 to 60000"
         );
-        assert_eq!(
-            complaint(WalletConfig {
-                unit: CurrencyUnit::custom(" "),
+        for bad in [
+            CurrencyUnit::Sat,
+            CurrencyUnit::custom(" "),
+            CurrencyUnit::custom("hash_"),
+        ] {
+            let said = complaint(WalletConfig {
+                unit: bad.clone(),
                 ..config()
-            }),
-            "wallet.unit = \"\": expected 1 to 255 bytes"
-        );
+            });
+            let expected = format!("wallet.unit = \"{bad}\": expected \"hash\", or \"hash_\"");
+            assert!(said.starts_with(&expected), "{said}");
+        }
+        WalletConfig {
+            unit: CurrencyUnit::custom("hash_7"),
+            ..config()
+        }
+        .validate()
+        .unwrap();
+        let said = complaint(WalletConfig {
+            data_dir: PathBuf::new(),
+            ..config()
+        });
+        assert!(said.starts_with("wallet.data_dir = \"\": the path is empty"), "{said}");
         let error = service::parse::<WalletConfig>(Path::new("miner.toml"), "mint_url = \"nowhere\"").unwrap_err();
         assert!(
             error.to_string().starts_with("miner.toml: mint_url = \"nowhere\": "),

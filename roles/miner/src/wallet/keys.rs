@@ -8,11 +8,11 @@ use std::path::Path;
 use bip39::Mnemonic;
 use cdk::nuts::nut20::derive_quote_locking_key;
 use cdk::nuts::{PublicKey, SecretKey};
-use service::secret_file::{Secret, create_private_dir, read_or_create};
+use service::secret_file::{Secret, read_or_create};
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
-use super::store::exists;
+use super::store::{exists, make_dir};
 
 const FILE: &str = "seed";
 
@@ -55,7 +55,7 @@ impl Keys {
 /// # Errors
 /// The directory or the seed's file can't be used.
 pub fn locking_key(data_dir: &Path) -> Result<[u8; 33], WalletError> {
-    create_private_dir(data_dir)?;
+    make_dir(data_dir)?;
     Ok(Keys::read_or_create(data_dir)?.locking_public().to_bytes())
 }
 

@@ -13,10 +13,10 @@ use cdk_common::database::{self, WalletDatabase};
 use cdk_common::wallet::{MintQuote, OperationKind, WalletSaga};
 use cdk_sqlite::WalletSqliteDatabase;
 use service::Misconfigured;
-use service::secret_file::create_private_dir;
+use service::secret_file::{SecretFileError, create_private_dir};
 use zeroize::Zeroizing;
 
-use super::config::WalletConfig;
+use super::config::{WalletConfig, unusable_dir};
 use super::error::WalletError;
 use super::keys::Keys;
 use super::restore;
@@ -45,7 +45,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens the wallet of this directory, or makes one.
     pub(super) async fn open(config: &WalletConfig) -> Result<Self, WalletError> {
-        create_private_dir(&config.data_dir)?;
+        make_dir(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
         let has_seed = Keys::exist(&config.data_dir)?;
         let keys = Keys::read_or_create(&config.data_dir)?;
@@ -144,26 +144,34 @@ pub(super) fn is_issued(quote: &MintQuote) -> bool {
     quote.amount_issued.to_u64() > 0 && quote.amount_mintable().to_u64() == 0
 }
 
+/// Makes the wallet's directory if need be. One that can't be made is the configuration's fault.
+pub(super) fn make_dir(path: &Path) -> Result<(), WalletError> {
+    create_private_dir(path).map_err(|error| match error {
+        SecretFileError::Io { source, .. } => unusable_dir(path, source).into(),
+        other => other.into(),
+    })
+}
+
 /// Two processes would take each other's secrets and counters.
 fn lock(data_dir: &Path) -> Result<File, WalletError> {
     let path = data_dir.join(LOCK);
-    let failed = |action| {
-        let path = path.clone();
-        move |source| WalletError::Io { path, action, source }
-    };
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .open(&path);
-    let file = file.map_err(failed("opening"))?;
+    let file = file.map_err(|error| unusable_dir(data_dir, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(WalletError::InUse {
             path: data_dir.to_owned(),
         }),
-        Err(TryLockError::Error(source)) => Err(failed("locking")(source)),
+        Err(TryLockError::Error(source)) => Err(WalletError::Io {
+            path,
+            action: "locking",
+            source,
+        }),
     }
 }
 

@@ -127,6 +127,17 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
             "hashing.threads = 5000: expected 1 to 1024",
         ),
         ("", vec!["--worker", "a.b"], "pool.worker = \"a.b\""),
+        ("[wallet]\nunit = \"sat\"", vec!["balance"], "wallet.unit = \"sat\""),
+        (
+            "",
+            vec!["balance", "--data-dir", "/proc/wallet"],
+            "wallet.data_dir = \"/proc/wallet\": ",
+        ),
+        (
+            "",
+            vec!["key", "--data-dir", "/proc/wallet"],
+            "wallet.data_dir = \"/proc/wallet\": ",
+        ),
     ];
     for (text, flags, complaint) in cases {
         std::fs::write(&file, text).unwrap();
