@@ -53,7 +53,7 @@ pub enum WalletError {
     },
     /// The mint can't be asked for what the wallet held before its database was lost.
     #[error(
-        "wallet.sqlite is new and the seed is not, but the mint at {mint} can't be asked what the seed has earned; is it the right mint (--mint, wallet.mint_url), and does it run? the next call asks again"
+        "this wallet has yet to ask the mint at {mint} what its seed has earned there, and can't; is it the right mint (--mint, wallet.mint_url), and does it run? the next start asks again"
     )]
     Restore {
         /// The mint.
