@@ -2,7 +2,7 @@
 //! acknowledges them.
 //!
 //! A [`Follower`] is a cursor into the outbox. What was acknowledged lately is in memory, once for each followed key
-//! however many follow it ([`recent`]); whoever is further behind, since it is new or slow, reads pages from the outbox's
+//! however many follow it (`recent`); whoever is further behind, since it is new or slow, reads pages from the outbox's
 //! file. So a slow follower costs what a fast one costs, and new quotes cost no read.
 
 mod recent;
