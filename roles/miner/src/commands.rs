@@ -3,8 +3,10 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use miner::wallet::{self, Redeemer};
 use miner::{MinerConfig, Redeemed};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +14,9 @@ use crate::say;
 
 /// How often redeeming says how far it has come.
 const REPORT: Duration = Duration::from_secs(2);
+
+/// A token of a whole wallet is far shorter.
+const LONGEST_TOKEN: u64 = 1 << 20;
 
 /// Redeems everything that the pool's page lists for the wallet's key.
 pub(crate) async fn redeem(config: &MinerConfig, pool: &str, stop: CancellationToken) -> anyhow::Result<()> {
@@ -58,19 +63,59 @@ pub(crate) fn key(config: &MinerConfig) -> anyhow::Result<()> {
 
 /// Prints the balance.
 pub(crate) async fn balance(config: &MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
-    let (wallet, _) = Redeemer::open(&config.wallet).await?;
-    stop.run_until_cancelled(wallet.restore()).await.ok_or_else(stopped)??;
+    let wallet = restored(config, &stop).await?;
     writeln!(io::stdout(), "{}", wallet.balance().await?)?;
     Ok(())
 }
 
 /// Prints a token.
 pub(crate) async fn send(config: &MinerConfig, amount: u64, stop: CancellationToken) -> anyhow::Result<()> {
+    let wallet = restored(config, &stop).await?;
+    let print = |token: &str| {
+        let mut out = io::stdout();
+        writeln!(out, "{token}")?;
+        out.flush()
+    };
+    let sending = stop.run_until_cancelled(wallet.send(amount, print)).await;
+    Ok(sending.context("stopped; if no token was printed, `miner reclaim` takes it back")??)
+}
+
+/// Puts a token into the wallet.
+pub(crate) async fn receive(config: &MinerConfig, token: Option<&str>, stop: CancellationToken) -> anyhow::Result<()> {
+    let token = match token {
+        Some(token) => token.to_owned(),
+        None => stop.run_until_cancelled(read_token()).await.ok_or_else(stopped)??,
+    };
+    let wallet = restored(config, &stop).await?;
+    let receiving = stop.run_until_cancelled(wallet.receive(token.trim())).await;
+    let amount = receiving.context("stopped; `miner reclaim` finishes what was begun")??;
+    writeln!(io::stdout(), "received {amount}; balance {}", wallet.balance().await?)?;
+    Ok(())
+}
+
+/// Takes back the tokens that nobody has received.
+pub(crate) async fn reclaim(config: &MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    let wallet = restored(config, &stop).await?;
+    let amount = stop.run_until_cancelled(wallet.reclaim()).await.ok_or_else(stopped)??;
+    writeln!(io::stdout(), "taken back {amount}; balance {}", wallet.balance().await?)?;
+    Ok(())
+}
+
+/// A token from standard input.
+async fn read_token() -> anyhow::Result<String> {
+    let mut token = String::new();
+    let limit = LONGEST_TOKEN + 1;
+    let read = tokio::io::stdin().take(limit).read_to_string(&mut token).await;
+    let read = read.context("reading the token from standard input")?;
+    anyhow::ensure!((read as u64) < limit, "a token has at most {LONGEST_TOKEN} characters");
+    Ok(token)
+}
+
+/// The wallet, with what a lost database held.
+async fn restored(config: &MinerConfig, stop: &CancellationToken) -> anyhow::Result<Redeemer> {
     let (wallet, _) = Redeemer::open(&config.wallet).await?;
     stop.run_until_cancelled(wallet.restore()).await.ok_or_else(stopped)??;
-    let token = stop.run_until_cancelled(wallet.send(amount)).await;
-    writeln!(io::stdout(), "{}", token.ok_or_else(stopped)??)?;
-    Ok(())
+    Ok(wallet)
 }
 
 fn stopped() -> anyhow::Error {

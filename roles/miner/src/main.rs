@@ -79,6 +79,13 @@ enum Command {
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         amount: u64,
     },
+    /// Put a Cashu token into the wallet
+    Receive {
+        /// The token [default: read from standard input, where no other user of this machine can see it]
+        token: Option<String>,
+    },
+    /// Take back the tokens that `send` made and that nobody has received
+    Reclaim,
 }
 
 impl Args {
@@ -144,6 +151,8 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         Some(Command::Key) => commands::key(&config),
         Some(Command::Balance) => commands::balance(&config, stop).await,
         Some(Command::Send { amount }) => commands::send(&config, *amount, stop).await,
+        Some(Command::Receive { token }) => commands::receive(&config, token.as_deref(), stop).await,
+        Some(Command::Reclaim) => commands::reclaim(&config, stop).await,
     }
 }
 

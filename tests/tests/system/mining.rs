@@ -209,7 +209,8 @@ async fn after_thirty_kills_each_acknowledged_share_is_one_quote_and_each_quote_
     let acknowledged = witness.end().await;
     let mut miner = mine.miner.take().unwrap();
     miner.signal("TERM").await;
-    assert!(miner.ended().await.success());
+    let status = miner.ended().await;
+    assert!(status.success(), "{status}: {:?}", miner.finished().await);
     eventually("no share waits", PATIENCE, async || {
         let pool = json(&mine.pair.dashboard, "/api/v1/pool").await?;
         (pool["quotes"]["waiting"] == 0).then_some(())

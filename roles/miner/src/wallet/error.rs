@@ -68,6 +68,21 @@ pub enum WalletError {
     /// As many quotes wait as the wallet is prepared to remember.
     #[error("{0} quotes wait to be minted, no more are taken")]
     Full(usize),
+    /// What was to be received is something else.
+    #[error("this is no Cashu token; one begins with cashuA or cashuB")]
+    NoToken,
+    /// The token could not be handed over.
+    #[error("the token could not be handed over, and is back in the wallet")]
+    NotHandedOver(#[source] std::io::Error),
+    /// The token could not be handed over, and the mint not be asked to take it back.
+    #[error("the token could not be handed over ({lost}); the wallet still has it: `miner reclaim` takes it back")]
+    NotTakenBack {
+        /// Why it could not be handed over.
+        lost: std::io::Error,
+        /// What the mint said.
+        #[source]
+        source: cdk::Error,
+    },
     /// The wallet's database, or CDK's code around it.
     #[error("the wallet failed")]
     Wallet(#[from] cdk::Error),

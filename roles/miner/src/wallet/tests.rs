@@ -375,7 +375,7 @@ async fn a_token_that_nobody_has_received_holds_nothing_up() {
     let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
     wallet.redeemer.add(&ids).await.unwrap();
     wallet.until(|progress| progress.redeemed_amount == 12).await;
-    wallet.redeemer.send(4).await.unwrap();
+    wallet.redeemer.send(4, |_| Ok(())).await.unwrap();
     wallet.stop().await;
 
     let store = store::Store::open(&rig.config).await.unwrap();

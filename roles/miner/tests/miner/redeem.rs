@@ -76,6 +76,57 @@ async fn ehash_leaves_the_wallet_as_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_received_once_and_one_that_nobody_received_is_taken_back() {
+    let house = House::start().await;
+    let wallet = house.wallet("wallet");
+    let earned = house.earn(locking_key(&wallet).unwrap(), 6).await;
+    let (page, mint) = (house.page(), house.mint_url());
+    let (wallet, other) = (wallet.to_str().unwrap().to_owned(), house.wallet("other"));
+    let at = ["--mint", &mint, "--data-dir", &wallet];
+    let there = ["--mint", &mint, "--data-dir", other.to_str().unwrap()];
+    let (code, _) = miner(&[&["redeem", "--pool", &page], &at[..]].concat()).await;
+    assert_eq!(code, Some(0));
+
+    let (_, token) = miner(&[&["send", "7"], &at[..]].concat()).await;
+    let receive = [&["receive", &token[0]], &there[..]].concat();
+    let (code, lines) = miner(&receive).await;
+    assert_eq!((code, lines), (Some(0), vec!["received 7; balance 7".to_owned()]));
+    let (code, lines) = miner(&receive).await;
+    assert_eq!(code, Some(1));
+    assert!(lines[0].contains("lready"), "{lines:?}");
+    let (code, lines) = miner(&[&["receive", "cashuB"], &there[..]].concat()).await;
+    assert_eq!(code, Some(1));
+    assert!(lines[0].contains("this is no Cashu token"), "{lines:?}");
+
+    // One that nobody has received: it comes back, and is worth nothing any more.
+    let (_, token) = miner(&[&["send", "5"], &at[..]].concat()).await;
+    let (code, lines) = miner(&[&["reclaim"], &at[..]].concat()).await;
+    let said = format!("taken back 5; balance {}", earned - 7);
+    assert_eq!((code, lines), (Some(0), vec![said]));
+    let (code, _) = miner(&[&["receive", &token[0]], &there[..]].concat()).await;
+    assert_eq!(code, Some(1));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_can_not_be_printed_stays_in_the_wallet() {
+    let house = House::start().await;
+    let wallet = house.wallet("wallet");
+    let earned = house.earn(locking_key(&wallet).unwrap(), 6).await;
+    let (page, mint, wallet) = (house.page(), house.mint_url(), wallet.to_str().unwrap().to_owned());
+    let at = ["--mint", &mint, "--data-dir", &wallet];
+    let (code, _) = miner(&[&["redeem", "--pool", &page], &at[..]].concat()).await;
+    assert_eq!(code, Some(0));
+
+    let mut sending = Process::start("miner", &[&["send", "7"], &at[..]].concat());
+    sending.stop_listening().await;
+    assert_eq!(sending.ended().await.code(), Some(1));
+    let (code, lines) = miner(&[&["balance"], &at[..]].concat()).await;
+    assert_eq!((code, lines), (Some(0), vec![earned.to_string()]));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_redeemed_is_told_with_the_reason_and_exit_code_1() {
     let house = House::start().await;
     let wallet = house.wallet("wallet");
