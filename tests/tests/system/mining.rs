@@ -208,6 +208,8 @@ async fn after_thirty_kills_each_acknowledged_share_is_one_quote_and_each_quote_
     }
     let acknowledged = witness.end().await;
     let mut miner = mine.miner.take().unwrap();
+    // Before it has said something, a signal may end it like any program that has only just been started.
+    miner.announces(["locking-key"]).await;
     miner.signal("TERM").await;
     let status = miner.ended().await;
     assert!(status.success(), "{status}: {:?}", miner.finished().await);
