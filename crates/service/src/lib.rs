@@ -44,8 +44,10 @@ mod listen;
 mod logging;
 mod run;
 pub mod secret_file;
+mod terminal;
 
 pub use args::CommonArgs;
 pub use config::{ConfigError, Misconfigured, in_range, load, parse};
 pub use listen::{BindError, bind};
 pub use run::{STOP_DEADLINE, Service};
+pub use terminal::{remark, say};

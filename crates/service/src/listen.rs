@@ -18,6 +18,22 @@ pub struct BindError {
 }
 
 impl BindError {
+    /// The configuration key or the flag that named the address.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The same error under another key or flag: for a service that was configured by another one.
+    #[must_use]
+    pub fn under(self, key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            mark: mark(key),
+            ..self
+        }
+    }
+
     /// Why the operating system refused.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
@@ -56,10 +72,15 @@ pub async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, BindErr
         key: key.to_owned(),
         address,
         reason,
-        mark: Misconfigured {
-            located: key.starts_with("--"),
-        },
+        mark: mark(key),
     })
+}
+
+/// A flag says itself where its value comes from.
+fn mark(key: &str) -> Misconfigured {
+    Misconfigured {
+        located: key.starts_with("--"),
+    }
 }
 
 #[cfg(test)]
@@ -89,9 +110,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_told() {
-        let error = bind("dashboard.listen", "192.0.2.1:0".parse().unwrap())
-            .await
-            .unwrap_err();
+        let error = bind("listen", "192.0.2.1:0".parse().unwrap()).await.unwrap_err();
+        assert_eq!(error.key(), "listen");
+        let error = error.under("--dashboard");
+        assert!(
+            error.to_string().starts_with("--dashboard = \"192.0.2.1:0\": "),
+            "{error}"
+        );
+        assert!(error.mark.located);
         assert!(
             error.to_string().contains("this machine has no such address"),
             "{error}"

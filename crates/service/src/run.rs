@@ -4,7 +4,6 @@
 //! even when every worker of the main runtime is blocked in a database.
 
 use std::future::Future;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Misconfigured, one_line};
-use crate::{CommonArgs, logging};
+use crate::{CommonArgs, logging, remark};
 
 /// A service that has been told to stop and has not ended after this time is ended with exit code 1.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -128,9 +127,8 @@ impl Service {
         });
     }
 
-    /// One line on stderr; there is nowhere to complain if that is gone.
     fn say(self, line: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{}: {line}", self.name);
+        remark(format_args!("{}: {line}", self.name));
     }
 }
 

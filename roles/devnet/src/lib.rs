@@ -24,7 +24,7 @@ use std::{
 use miner::wallet::{Progress, WalletConfig};
 use mint::{MintConfig, PoolSection};
 use pool::{PoolConfig, ShareIntake, outbox::Outbox};
-use service::ConfigError;
+use service::{BindError, ConfigError, remark};
 use stats_push::{SnapshotCache, Totals};
 use sv2_transport::AuthorityPublicKey;
 use tempfile::TempDir;
@@ -40,18 +40,52 @@ pub enum StartError {
     /// A value that is not allowed.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A port in use.
+    #[error(transparent)]
+    Bind(BindError),
     /// The directory for the data can't be made.
     #[error("data directory: {0}")]
     DataDir(#[source] io::Error),
     /// The pool did not start.
     #[error(transparent)]
-    Pool(#[from] pool::StartError),
+    Pool(pool::StartError),
     /// The mint did not start.
     #[error(transparent)]
-    Mint(#[from] mint::StartError),
+    Mint(mint::StartError),
     /// The miner did not start.
     #[error(transparent)]
     Miner(#[from] miner::StartError),
+}
+
+impl From<pool::StartError> for StartError {
+    fn from(error: pool::StartError) -> Self {
+        match error {
+            pool::StartError::Bind(error) => {
+                let flag = match error.key() {
+                    "mint_link.listen" => "--mint-link",
+                    "mining.listen" => "--mining",
+                    _ => "--dashboard",
+                };
+                Self::Bind(error.under(flag))
+            }
+            other => Self::Pool(other),
+        }
+    }
+}
+
+impl From<mint::StartError> for StartError {
+    fn from(error: mint::StartError) -> Self {
+        match error {
+            mint::StartError::Bind(error) => {
+                let flag = match error.key() {
+                    "http.listen" => "--mint-http",
+                    _ => "--mint-dashboard",
+                };
+                Self::Bind(error.under(flag))
+            }
+            other => Self::Mint(other),
+        }
+    }
 }
 
 /// A devnet at work.
@@ -152,20 +186,20 @@ impl Parts {
 pub async fn start(config: DevnetConfig, stop: CancellationToken) -> Result<Running, StartError> {
     config.check()?;
     let (dir, temporary) = data_dir(&config)?;
-    eprintln!("devnet: data in {}", dir.display());
+    remark(format_args!("devnet: data in {}", dir.display()));
     // Each part is stopped in its turn, not by `stop`; if one does not start, those before it end.
     let abandoned = CancellationToken::new();
     let unfinished = abandoned.clone().drop_guard();
-    eprintln!("devnet: starting the pool");
+    remark("devnet: starting the pool");
     let mut mint_config = mint_config(&config, &dir);
     let pool = pool::start(pool_config(&config, &dir, &mint_config)?, abandoned.child_token()).await?;
-    eprintln!("devnet: starting the mint");
+    remark("devnet: starting the mint");
     mint_config.pools.push(PoolSection {
         address: pool.mint_link_address().to_string(),
         authority_key: pool.authority_public_key(),
     });
     let mint = mint::start(mint_config, abandoned.child_token()).await?;
-    eprintln!("devnet: opening the wallet, measuring the hashrate, mining");
+    remark("devnet: opening the wallet, measuring the hashrate, mining");
     let miner_config = config.mining.miner_config(&pool, wallet_config(&mint, &dir)?);
     let stop_miner = abandoned.child_token();
     let miner = Arc::new(miner::start(miner_config, stop_miner.clone()).await?);

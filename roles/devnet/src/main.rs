@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use devnet::{DevnetConfig, Running};
-use service::{CommonArgs, Service};
+use service::{CommonArgs, Service, remark, say};
 use tokio_util::sync::CancellationToken;
 
 /// A mint, a pool, a miner and a wallet in one process: real parts, invented blocks, a page to watch them.
@@ -68,11 +68,13 @@ fn main() -> ExitCode {
 
 async fn run(running: &Running, duration: Option<Duration>, stop: CancellationToken) {
     for (name, address) in running.addresses() {
-        println!("{name}={address}");
+        say(format_args!("{name}={address}"));
     }
-    println!("authority-key={}", running.authority_key());
+    say(format_args!("authority-key={}", running.authority_key()));
     let [(_, dashboard), ..] = running.addresses();
-    eprintln!("devnet: open http://{dashboard} and watch quotes being redeemed; Ctrl-C stops");
+    remark(format_args!(
+        "devnet: open http://{dashboard} and watch quotes being redeemed; Ctrl-C stops"
+    ));
     let time_is_up = async {
         match duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -84,8 +86,8 @@ async fn run(running: &Running, duration: Option<Duration>, stop: CancellationTo
         () = stop.cancelled() => {}
         () = time_is_up => {}
     }
-    eprintln!("devnet: stopping: hashing first, then what is under way, then mint and pool");
+    remark("devnet: stopping: hashing first, then what is under way, then mint and pool");
     stop.cancel();
     running.ended().await;
-    println!("{}", running.figures());
+    say(running.figures());
 }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use pool::{ShareIntake, outbox::Outbox};
+use service::say;
 use stats_push::{SnapshotCache, Status};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -71,6 +72,6 @@ pub async fn report(running: &Running) {
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         clock.tick().await;
-        println!("{}", running.figures());
+        say(running.figures());
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use miner::wallet::{self, Redeemer};
 use miner::{MinerConfig, Redeemed};
+use service::say;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-
-use crate::say;
 
 /// How often redeeming says how far it has come.
 const REPORT: Duration = Duration::from_secs(2);
@@ -29,7 +28,7 @@ pub(crate) async fn redeem(config: &MinerConfig, pool: &str, stop: CancellationT
             loop {
                 clock.tick().await;
                 let now = progress.borrow().clone();
-                say(&format_args!(
+                say(format_args!(
                     "{} quotes redeemed, {} wait",
                     now.redeemed_quotes, now.waiting
                 ));

@@ -2,7 +2,6 @@
 
 mod commands;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use miner::{MinerConfig, Observer, Running};
-use service::{CommonArgs, ConfigError, Service};
+use service::{CommonArgs, ConfigError, Service, say};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -158,12 +157,13 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
 
 async fn mine(config: MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
     let running = miner::start(config, stop.clone()).await?;
-    let mut out = io::stdout();
-    writeln!(out, "locking-key={}", hex::encode(running.redeemer().locking_key()))?;
-    out.flush()?;
+    say(format_args!(
+        "locking-key={}",
+        hex::encode(running.redeemer().locking_key())
+    ));
     stop.run_until_cancelled(report(&running)).await;
     running.ended().await;
-    say(&Observer::new(&running).look().await?);
+    say(Observer::new(&running).look().await?);
     Ok(())
 }
 
@@ -175,13 +175,8 @@ async fn report(miner: &Running) {
     loop {
         clock.tick().await;
         match observer.look().await {
-            Ok(figures) => say(&figures),
+            Ok(figures) => say(figures),
             Err(error) => tracing::warn!(%error, "the balance is not known"),
         }
     }
-}
-
-/// A line on stdout. A miner that nobody listens to mines all the same.
-fn say(line: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser;
 use mint::MintConfig;
-use service::{CommonArgs, Service};
+use service::{CommonArgs, Service, say};
 use tokio_util::sync::CancellationToken;
 
 /// A Cashu mint that issues ecash for the shares of mining pools, and pushes live to them what it has issued
@@ -51,9 +51,8 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         return Ok(());
     }
     let running = mint::start(config, stop).await?;
-    writeln!(out, "mint-http={}", running.http_address())?;
-    writeln!(out, "mint-dashboard={}", running.dashboard_address())?;
-    out.flush()?;
+    say(format_args!("mint-http={}", running.http_address()));
+    say(format_args!("mint-dashboard={}", running.dashboard_address()));
     running.ended().await;
     Ok(())
 }

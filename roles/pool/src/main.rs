@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use pool::{Mints, PoolConfig};
-use service::{CommonArgs, Service};
+use service::{CommonArgs, Service, say};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,18 +30,16 @@ fn main() -> ExitCode {
 
 async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
     let config: PoolConfig = args.common.load()?;
-    let mut out = std::io::stdout();
     if args.print_authority_key {
         config.check()?;
-        writeln!(out, "{}", pool::authority(&config)?.public())?;
+        writeln!(std::io::stdout(), "{}", pool::authority(&config)?.public())?;
         return Ok(());
     }
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP can't be waited for")?;
     let running = pool::start(config, stop).await?;
-    writeln!(out, "mint-link={}", running.mint_link_address())?;
-    writeln!(out, "mining={}", running.mining_address())?;
-    writeln!(out, "dashboard={}", running.dashboard_address())?;
-    out.flush()?;
+    say(format_args!("mint-link={}", running.mint_link_address()));
+    say(format_args!("mining={}", running.mining_address()));
+    say(format_args!("dashboard={}", running.dashboard_address()));
     let mints = running.mints().clone();
     let reloading = async {
         while hangups.recv().await.is_some() {

@@ -51,6 +51,25 @@ fn it_says_where_it_serves_and_stops_in_order_on_a_signal() {
 }
 
 #[test]
+fn it_serves_on_and_stops_in_order_when_nobody_reads_what_it_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut command, _) = program(folder.path(), "");
+    let (reader, nobody_reads) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = command.stdout(nobody_reads).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("the mint serves")));
+    let kill = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let rest: Vec<_> = log.collect();
+    assert!(
+        rest.iter().any(|line| line.contains("the mint has stopped")),
+        "{rest:?}"
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn its_key_is_shown_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let shown: Vec<_> = (0..2)
