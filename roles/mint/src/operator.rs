@@ -1,5 +1,7 @@
 //! What an operator asks of a mint that need not run: its public key, an audit, a rebase.
 
+use std::path::PathBuf;
+
 use mint_ledger::{Audit, LedgerOptions};
 use mint_link::MintPublicKey;
 use service::ConfigError;
@@ -20,29 +22,34 @@ pub fn public_key(config: &MintConfig) -> Result<MintPublicKey, StartError> {
 /// # Errors
 /// There is no database, or it can't be read.
 pub fn audit(config: &MintConfig) -> Result<Audit, StartError> {
-    let path = config.data_dir.join(DATABASE);
-    if !path.exists() {
-        return Err(ConfigError::invalid(
-            "data_dir",
-            format_args!("{:?}", config.data_dir.display().to_string()),
-            format_args!("there is no {DATABASE} in it; expected the directory of a mint that has run"),
-        )
-        .into());
-    }
-    Ok(mint_ledger::audit(&path)?)
+    Ok(mint_ledger::audit(&database(config)?)?)
 }
 
 /// Counts all quotes anew and stores the result as the ledger's next version: for after a change of the database by
 /// hand. The mint must not run.
 ///
 /// # Errors
-/// Another mint runs on the data directory, or the database can't be read or written.
+/// Another mint runs on the data directory, or there is no database, or it can't be read or written.
 pub async fn rebase(config: &MintConfig) -> Result<Audit, StartError> {
+    let path = database(config)?;
     let _lock = keys::lock(config)?;
     let recount = LedgerOptions {
         recount: true,
         ..LedgerOptions::default()
     };
-    let (_, ledger) = cashu::open_ledger(&config.data_dir.join(DATABASE), recount).await?;
+    let (_, ledger) = cashu::open_ledger(&path, recount).await?;
     Ok(ledger.audit().await?)
+}
+
+/// The database of a mint that has run. None is made: a mint that finds one without its mnemonic refuses to start.
+fn database(config: &MintConfig) -> Result<PathBuf, ConfigError> {
+    let path = config.data_dir.join(DATABASE);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(ConfigError::invalid(
+        "data_dir",
+        format_args!("{:?}", config.data_dir.display().to_string()),
+        format_args!("there is no {DATABASE} in it; expected the directory of a mint that has run"),
+    ))
 }

@@ -83,11 +83,17 @@ fn its_key_is_shown_and_stays() {
 async fn an_audit_tells_by_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let audit = |argument: &str| said(&program(folder.path(), "").0.arg(argument).output().unwrap());
-    let (code, _, complaint) = audit("--audit");
-    assert!(
-        code == Some(2) && complaint.lines().count() == 1 && complaint.contains("there is no mint.sqlite in it"),
-        "{code:?} {complaint}"
-    );
+    for argument in ["--audit", "--rebase"] {
+        let (code, _, complaint) = audit(argument);
+        assert!(
+            code == Some(2) && complaint.lines().count() == 1 && complaint.contains("there is no mint.sqlite in it"),
+            "{code:?} {complaint}"
+        );
+        assert!(
+            !config(folder.path()).data_dir.exists(),
+            "nothing is made: a mint can start there"
+        );
+    }
 
     let running = start(folder.path()).await;
     quote(&running, 1, 8, &SecretKey::generate()).await;
