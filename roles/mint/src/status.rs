@@ -24,7 +24,7 @@ pub(crate) struct Status {
 }
 
 impl MintSource for Status {
-    /// A pool that is away is the pool's trouble: wallets can be served without it. So it is told but does not count.
+    /// A pool that is away is the pool's trouble: wallets can be served without it. The metric `link_up` tells of it.
     fn ready(&self) -> Readiness {
         let database = if self.quotes.healthy() {
             Ok(())

@@ -27,7 +27,7 @@ use crate::{
 };
 use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
 
-/// Replies of the reader that wait for the writer; a mint that asks for more than this without reading is dropped.
+/// Replies of the reader that wait for the writer; more to a mint that does not read are dropped.
 const REPLY_PLACES: usize = 8;
 /// Messages about issued quotes that wait for the role, of up to 255 hashes each.
 const ISSUED_PLACES: usize = 64;
