@@ -14,7 +14,7 @@ use super::config::WalletConfig;
 use super::error::WalletError;
 use super::queue::{MAX_QUOTES, Queue, QuoteId};
 use super::round::{Round, RoundError};
-use super::store::{Store, is_issued};
+use super::store::Store;
 
 /// A round that takes longer has lost its mint.
 const ROUND_DEADLINE: Duration = Duration::from_secs(60);
@@ -94,11 +94,9 @@ impl Redeemer {
     pub async fn open(config: &WalletConfig) -> Result<(Self, RedeemTask), WalletError> {
         let store = Store::open(config).await?;
         let mut queue = Queue::default();
+        // Those that are issued here, too: they were interrupted on the last step, and their ehash may not be here yet.
         for quote in store.quotes().await? {
-            // Those that are issued here were interrupted on the last step, which is for the recovery to take.
-            if !is_issued(&quote) {
-                queue.push(quote.id.into());
-            }
+            queue.push(quote.id.into());
         }
         let shared = Arc::new(Shared {
             store,
@@ -248,7 +246,6 @@ impl RedeemTask {
             self.recover_at = Instant::now() + IDLE;
             Round::new(&self.shared, &mut self.unsettled).recover().await?;
         }
-        let unfinished = self.unsettled;
         let mut round = Round::new(&self.shared, &mut self.unsettled);
         if !ids.is_empty() {
             let limit = round.batch_limit().await?;
@@ -256,7 +253,6 @@ impl RedeemTask {
                 round.mint(ids).await?;
             }
         }
-        self.unsettled |= unfinished;
         Ok(())
     }
 

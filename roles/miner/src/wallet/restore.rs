@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cdk_common::database::Error as DatabaseError;
 use cdk_sqlite::wallet::memory;
+use tokio::time::{sleep, timeout};
 
 use super::error::WalletError;
 use super::store::{Db, Store, builder, create_private_file, exists};
@@ -15,6 +17,9 @@ use super::store::{Db, Store, builder, create_private_file, exists};
 /// While this file is in the wallet's directory, the database lacks what the mint has signed. A file, since it has to be
 /// there before the database is.
 const MARKER: &str = "restore";
+
+/// How long the mint may take for an answer, and how often a long restore makes sure that it still gives any.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Notes that the database has to be restored before it is used.
 pub(super) fn mark(data_dir: &Path) -> Result<(), WalletError> {
@@ -40,7 +45,8 @@ impl Store {
             mint: self.wallet.mint_url.clone(),
             source: Box::new(source),
         };
-        let keysets = self.wallet.mint_connector().get_mint_keysets().await.map_err(lost)?;
+        let mint = self.wallet.mint_connector();
+        let keysets = self.while_it_answers(mint.get_mint_keysets()).await.map_err(lost)?;
         // Of all units, since the configuration may change the unit once the marker is gone.
         let units: HashSet<_> = keysets.keysets.into_iter().map(|keyset| keyset.unit).collect();
         for unit in units {
@@ -48,7 +54,7 @@ impl Store {
             // gap in its secrets the next restore would miss what comes after it.
             let scratch: Arc<Db> = Arc::new(memory::empty().await?);
             let wallet = builder(&self.wallet.mint_url, unit, Arc::clone(&scratch), &self.seed).build()?;
-            let restored = wallet.restore().await.map_err(lost)?;
+            let restored = self.while_it_answers(wallet.restore()).await.map_err(lost)?;
             self.take_over(&*scratch).await?;
             tracing::info!(unit = %wallet.unit, amount = restored.unspent.to_u64(), "restored from the seed");
         }
@@ -57,6 +63,24 @@ impl Store {
             action: "removing",
             source,
         })
+    }
+
+    /// Does what takes the longer the more there is, and so has no deadline of its own, as long as the mint answers.
+    async fn while_it_answers<T>(&self, doing: impl Future<Output = Result<T, cdk::Error>>) -> Result<T, cdk::Error> {
+        let mint = self.wallet.mint_connector();
+        let gone = async {
+            loop {
+                sleep(ANSWER).await;
+                // An error is an answer here: what is being done hears of it, too.
+                if timeout(ANSWER, mint.get_mint_info()).await.is_err() {
+                    return Err(cdk::Error::Timeout);
+                }
+            }
+        };
+        tokio::select! {
+            done = doing => done,
+            gone = gone => gone,
+        }
     }
 
     /// Copies ehash and counters; a second time changes nothing.

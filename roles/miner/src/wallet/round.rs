@@ -109,13 +109,13 @@ impl<'a> Round<'a> {
             .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX).max(1)))
     }
 
-    /// Those that no unfinished operation has taken.
-    async fn free(&self, ids: &[QuoteId]) -> Result<Vec<QuoteId>, RoundError> {
+    /// Those that no operation has taken. What one has is for the recovery.
+    async fn free(&mut self, ids: &[QuoteId]) -> Result<Vec<QuoteId>, RoundError> {
         let mut free = Vec::with_capacity(ids.len());
         for id in ids {
             match self.shared.store.quote(id).await? {
                 Some(quote) if quote.used_by_operation.is_none() => free.push(QuoteId::clone(id)),
-                Some(_) => {}
+                Some(_) => *self.unsettled = true,
                 None => self.shared.forget(id).await?,
             }
         }
@@ -144,10 +144,10 @@ impl<'a> Round<'a> {
 
     async fn mint_together(&mut self, quotes: &[MintQuote]) -> Result<(), RoundError> {
         let ids: Vec<&str> = quotes.iter().map(|quote| &*quote.id).collect();
-        *self.unsettled = true;
+        let before = std::mem::replace(self.unsettled, true);
         match self.wallet().batch_mint(&ids, split(), None, None).await {
             Ok(_) => {
-                *self.unsettled = false;
+                *self.unsettled = before;
                 for quote in quotes {
                     self.shared
                         .redeemed(&quote.id, quote.amount_mintable().to_u64())
@@ -166,16 +166,21 @@ impl<'a> Round<'a> {
 
     async fn mint_each(&mut self, quotes: &[MintQuote]) -> Result<(), RoundError> {
         for quote in quotes {
-            *self.unsettled = true;
+            let before = std::mem::replace(self.unsettled, true);
+            let mut kept = false;
             match self.wallet().mint(&quote.id, split(), None).await {
                 Ok(_) => {
                     self.shared
                         .redeemed(&quote.id, quote.amount_mintable().to_u64())
                         .await?
                 }
-                Err(error) => self.blame(&quote.id, error)?,
+                Err(error) => {
+                    // CDK keeps an operation that the mint may have signed.
+                    kept = !error.is_definitive_failure();
+                    self.blame(&quote.id, error)?;
+                }
             }
-            *self.unsettled = false;
+            *self.unsettled = before || kept;
         }
         Ok(())
     }

@@ -221,6 +221,47 @@ async fn a_crash_between_the_mints_signature_and_our_storing_it_loses_nothing() 
 }
 
 #[tokio::test]
+async fn what_was_interrupted_on_its_last_step_still_waits() {
+    let rig = Rig::start().await;
+    rig.proxy.set(Fault::HoldAnswers);
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    rig.proxy.held.notified().await;
+    wallet.crash().await;
+    // CDK notes that a quote is issued, and then its ehash.
+    let store = store::Store::open(&rig.config).await.unwrap();
+    for mut quote in store.quotes().await.unwrap() {
+        quote.amount_issued = quote.amount_paid;
+        store.wallet.localstore.add_mint_quote(quote).await.unwrap();
+    }
+    drop(store);
+
+    let (redeemer, task) = Redeemer::open(&rig.config).await.unwrap();
+    assert_eq!(redeemer.progress().borrow().waiting, 2);
+    drop((redeemer, task));
+    rig.proxy.set(Fault::None);
+    let wallet = rig.wallet().await;
+    let progress = wallet.until(|progress| progress.waiting == 0).await;
+    assert_eq!((progress.redeemed_quotes, progress.redeemed_amount), (2, 12));
+    assert_eq!(wallet.redeemer.balance().await.unwrap(), 12);
+    assert_eq!(rig.issued().await, 12);
+    wallet.stop().await;
+}
+
+#[tokio::test]
+async fn an_operation_that_the_mint_is_at_is_finished_later() {
+    let rig = Rig::start().await;
+    rig.proxy.set(Fault::PendOneMinting);
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [16]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 16).await;
+    assert_eq!(wallet.redeemer.balance().await.unwrap(), 16);
+    wallet.stop().await;
+}
+
+#[tokio::test]
 async fn bad_quotes_hold_no_others_up_and_are_tried_again_after_a_restart() {
     let rig = Rig::start().await;
     let wallet = rig.wallet().await;
@@ -366,6 +407,19 @@ async fn a_seed_without_its_database_brings_everything_back() {
     let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
     redeemer.restore().await.unwrap();
     assert_eq!(redeemer.balance().await.unwrap(), 63);
+}
+
+#[tokio::test]
+async fn a_restore_ends_when_the_mint_hangs() {
+    let rig = Rig::start().await;
+    // A seed without a database.
+    locking_key(&rig.config.data_dir).unwrap();
+    rig.proxy.set(Fault::Hangs);
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    tokio::time::pause();
+    let restoring = timeout(Duration::from_secs(3600), redeemer.restore());
+    let error = restoring.await.expect("it ends").unwrap_err();
+    assert!(matches!(error, WalletError::Restore { .. }), "{error}");
 }
 
 #[tokio::test]

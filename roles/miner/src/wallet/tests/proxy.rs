@@ -17,8 +17,12 @@ pub(super) enum Fault {
     None,
     /// Nothing gets through.
     Away,
+    /// Nothing gets through, and nothing is answered.
+    Hangs,
     /// Nothing that mints gets through.
     NoMinting,
+    /// What mints does not get through once, as if the mint were at it already.
+    PendOneMinting,
     /// What mints gets through once, but its answer is lost.
     LoseOneAnswer,
     /// What mints gets through, but is never answered.
@@ -79,6 +83,14 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     let fault = *proxy.fault.lock().unwrap();
     if fault == Fault::Away || (fault == Fault::NoMinting && mints) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if fault == Fault::Hangs {
+        return std::future::pending().await;
+    }
+    if fault == Fault::PendOneMinting && mints {
+        proxy.set(Fault::None);
+        let pending = r#"{"code": 20005, "detail": "Quote pending"}"#;
+        return (StatusCode::BAD_REQUEST, [("content-type", "application/json")], pending).into_response();
     }
     if fault == Fault::FailOneRestore && path == "/v1/restore" {
         proxy.set(Fault::None);
