@@ -9,6 +9,9 @@ use crate::running::Running;
 use crate::stratum::{PoolStatus, Stage};
 use crate::wallet::{Progress, WalletError};
 
+/// A pool that takes longer to answer a share is trouble, or answers many at once; either is worth a word.
+const LONG: Duration = Duration::from_secs(30);
+
 /// What a miner is doing and has done so far.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -83,6 +86,14 @@ impl fmt::Display for Figures {
             (None, Stage::Dialling) => write!(f, "; connecting")?,
             _ => {}
         }
+        let silence = pool.unanswered_since.map(|since| since.elapsed()).unwrap_or_default();
+        if silence >= LONG {
+            let (waiting, seconds) = (shares.unanswered, silence.as_secs());
+            write!(
+                f,
+                "; no answer from the pool for {seconds} s, shares {waiting} waiting for one"
+            )?;
+        }
         match &wallet.last_error {
             Some(error) => write!(f, "; mint: {error}"),
             None => Ok(()),
@@ -132,6 +143,15 @@ mod tests {
         };
         let line = "1.2 MH/s, shares 12 accepted 1 rejected, quotes 2 waiting 10 redeemed, balance 320";
         assert_eq!(figures.to_string(), line);
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        (figures.pool.shares.unanswered, figures.pool.unanswered_since) = (3, ago(20));
+        assert_eq!(figures.to_string(), line);
+        figures.pool.unanswered_since = ago(45);
+        assert_eq!(
+            figures.to_string(),
+            format!("{line}; no answer from the pool for 45 s, shares 3 waiting for one")
+        );
+        figures.pool.unanswered_since = None;
         figures.pool.stage = Stage::Dialling;
         assert_eq!(figures.to_string(), format!("{line}; connecting"));
         figures.pool.last_error = Some("gone".into());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sv2_transport::{AuthorityPublicKey, Backoff, Connector, Frame};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{SessionError, Step, within};
@@ -76,10 +76,8 @@ impl Ends {
     }
 
     pub(super) fn count(&self, unanswered: u64, how: impl FnOnce(&mut ShareCounts)) {
-        self.status.send_modify(|status| {
-            how(&mut status.shares);
-            status.shares.unanswered = unanswered;
-        });
+        self.status
+            .send_modify(|status| status.count(unanswered, Instant::now(), how));
     }
 
     pub(super) fn search_is_over(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 /// How far the connection with the pool has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -40,6 +42,8 @@ pub struct PoolStatus {
     pub tells_quotes: bool,
     /// The shares.
     pub shares: ShareCounts,
+    /// Since when the pool has answered no share while some are without an answer.
+    pub unanswered_since: Option<Instant>,
     /// Whether the search is over and every share it has found has been taken.
     pub search_over: bool,
     /// Why the last session ended; `None` while one works.
@@ -49,10 +53,44 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
+    /// Counts, with so many shares without an answer now.
+    pub(super) fn count(&mut self, unanswered: u64, now: Instant, how: impl FnOnce(&mut ShareCounts)) {
+        let before = std::mem::replace(&mut self.shares.unanswered, unanswered);
+        how(&mut self.shares);
+        self.unanswered_since = match self.unanswered_since {
+            _ if unanswered == 0 => None,
+            Some(since) if unanswered >= before => Some(since),
+            _ => Some(now),
+        };
+    }
+
     /// Whether nothing is left to be said about the shares: the search is over, and each is answered or lost with its
     /// session.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.search_over && self.shares.unanswered == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_pool_is_silent_since_the_first_share_after_its_last_answer() {
+        let mut status = PoolStatus::default();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut since = |unanswered, second| {
+            status.count(unanswered, at(second), |_| {});
+            status.unanswered_since
+        };
+        assert_eq!(since(0, 1), None);
+        assert_eq!([since(1, 2), since(2, 3), since(2, 4)], [Some(at(2)); 3]);
+        assert_eq!([since(1, 5), since(2, 6)], [Some(at(5)); 2]);
+        assert_eq!(since(0, 7), None);
+        assert_eq!(since(1, 8), Some(at(8)));
     }
 }
