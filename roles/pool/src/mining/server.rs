@@ -94,7 +94,9 @@ impl MiningServer {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file handles, most likely: the waiting connections stay until there are some again.
-                    warn!("can't accept a connection of a miner: {error}");
+                    if metrics.may_log("accept") {
+                        warn!("can't accept a connection of a miner: {error}");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

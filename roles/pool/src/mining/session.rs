@@ -183,6 +183,7 @@ enum Event {
     Done(Vec<super::answers::Done>),
     Work,
     Tick,
+    Silence,
     Frame(Option<Result<Frame, CodecError>>),
     Quotes(News),
 }
@@ -195,13 +196,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let mut out = Vec::new();
         loop {
             let reading = self.answers.len() < MAX_PENDING;
-            let wake = self.tick.min(self.silent_until());
+            if !reading {
+                // Who is not listened to can't be blamed for its silence.
+                self.heard = Instant::now();
+            }
+            let silent_until = self.silent_until();
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => Event::Stop,
                 done = self.answers.ready() => Event::Done(done),
                 Ok(()) = jobs.changed() => Event::Work,
-                () = sleep_until(wake) => Event::Tick,
+                () = sleep_until(self.tick) => Event::Tick,
                 // Neither a backlog of quotes nor a flood of shares keeps the other waiting.
                 event = async {
                     tokio::select! {
@@ -209,6 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                         news = self.notifier.next() => Event::Quotes(news),
                     }
                 } => event,
+                // Last: what has come is heard before, however late the pool gets to it.
+                () = sleep_until(silent_until), if reading => Event::Silence,
             };
             let now = Instant::now();
             let mut replies = Vec::new();
@@ -221,15 +228,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     }
                 }
                 Event::Tick => {
-                    // Who is not listened to can't be blamed for its silence.
-                    if reading && now >= self.silent_until() {
-                        return Err(Ended::Idle(now.duration_since(self.heard)));
-                    }
-                    if now >= self.tick {
-                        self.tick = now + TICK;
-                        self.channels.retarget(now, &mut out);
-                    }
+                    self.tick = now + TICK;
+                    self.channels.retarget(now, &mut out);
                 }
+                Event::Silence => return Err(Ended::Idle(now.duration_since(self.heard))),
                 Event::Frame(frame) => {
                     self.heard = now;
                     let frame = frame.ok_or(Ended::Closed)??;

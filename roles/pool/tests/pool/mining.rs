@@ -7,6 +7,7 @@ use mining_sv2::*;
 use mint_link::{ExtensionMessage, MINT_QUOTE_NOTIFICATION, MintQuoteNotification};
 use pool::outbox::ShareId;
 use pool::{PoolConfig, Running, start};
+use rusqlite::Connection;
 use sv2_transport::Frame;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -251,6 +252,41 @@ async fn a_miner_that_falls_silent_is_gone_after_the_idle_time_and_one_without_m
         ["waiting"]
     );
     assert_eq!(view.connections, 1);
+    pool.stop().await;
+}
+
+#[tokio::test]
+async fn a_miner_that_was_not_read_while_the_outbox_was_stuck_does_not_count_as_gone() {
+    // More than the pool reads before the first of them is stored.
+    const SHARES: u32 = 1200;
+    let dir = TempDir::new().unwrap();
+    let mut config = config(&dir);
+    // Less than the outbox waits for its file.
+    config.mining.idle_timeout = Duration::from_secs(1);
+    let pool = begin(config).await;
+    let mut miner = connect(&pool, STANDARD_JOBS).await;
+    miner.open_standard(KEY).await;
+    let shares: Vec<_> = (0..SHARES).map(|_| miner.solve()).collect();
+    let blocker = Connection::open(dir.path().join("pool/outbox.sqlite")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for share in &shares {
+        miner.submit(share).await;
+    }
+    let mut view = pool.outbox().watch();
+    view.wait_for(|view| view.storage_errors > 0).await.unwrap();
+    blocker.execute_batch("ROLLBACK").unwrap();
+    let mut answered = 0;
+    while answered < SHARES {
+        let mut frame = miner.next().await.expect("every share is answered");
+        answered += match frame.msg_type {
+            MESSAGE_TYPE_SUBMIT_SHARES_SUCCESS => {
+                let success: SubmitSharesSuccess = from_bytes(&mut frame.payload).unwrap();
+                success.new_submits_accepted_count
+            }
+            MESSAGE_TYPE_SUBMIT_SHARES_ERROR => 1,
+            _ => 0,
+        };
+    }
     pool.stop().await;
 }
 
