@@ -7,7 +7,8 @@ use std::time::Duration;
 use bitcoin::secp256k1::PublicKey;
 use dashboard::DashboardSection;
 use mint_link::{ExtensionIds, MintPublicKey};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use service::{ConfigError, data_dir, in_range};
 use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
 
@@ -104,6 +105,7 @@ impl Default for MintLinkSection {
 #[serde(deny_unknown_fields, default)]
 pub struct QuotesSection {
     /// Leading zero bits that a share's hash needs to earn 1; each further one doubles it. 0 to 255.
+    #[serde(deserialize_with = "bits::<_, MAX_BITS>")]
     pub minimum_difficulty: u32,
     /// The unit as it travels to the mint: `HASH`, or `HASH_` and more.
     pub unit: String,
@@ -119,6 +121,15 @@ impl Default for QuotesSection {
             default_locking_key: None,
         }
     }
+}
+
+/// The most leading zero bits that a hash has, but for the one that is zero.
+const MAX_BITS: u32 = 255;
+
+/// Leading zero bits. What is no `u32` is refused here, where the bounds of the type would be told as those of the key.
+pub(crate) fn bits<'de, D: Deserializer<'de>, const MAX: u32>(deserializer: D) -> Result<u32, D::Error> {
+    let bits = i64::deserialize(deserializer)?;
+    u32::try_from(bits).map_err(|_| D::Error::custom(format_args!("expected 0 to {MAX}")))
 }
 
 /// A compressed public key on secp256k1 that a quote is locked to (NUT-20).
@@ -193,7 +204,11 @@ impl PoolConfig {
                 ),
             ));
         }
-        in_range("quotes.minimum_difficulty", &self.quotes.minimum_difficulty, 0..=255)?;
+        in_range(
+            "quotes.minimum_difficulty",
+            &self.quotes.minimum_difficulty,
+            0..=MAX_BITS,
+        )?;
         let unit = &self.quotes.unit;
         if !stats_push::is_ehash_unit(&unit.to_lowercase()) || unit.len() > 255 {
             return Err(ConfigError::invalid(
@@ -288,12 +303,14 @@ mod tests {
 
     #[test]
     fn bits_that_fit_no_u32_are_refused_with_the_range_of_the_key() {
-        for (key, value) in [("minimum_difficulty", "-1"), ("start_difficulty", "4294967296")] {
-            let error = load(&format!("[mining]\n{key} = {value}")).unwrap_err().to_string();
-            assert!(
-                error.ends_with(&format!("mining.{key} = {value}: expected 0 to 96")),
-                "{error}"
-            );
+        for (section, key, value, most) in [
+            ("mining", "minimum_difficulty", "-1", 96),
+            ("mining", "start_difficulty", "4294967296", 96),
+            ("quotes", "minimum_difficulty", "-1", 255),
+        ] {
+            let error = complaint(&format!("[{section}]\n{key} = {value}"));
+            let expected = format!("{section}.{key} = {value}: expected 0 to {most}");
+            assert!(error.ends_with(&expected), "{error}");
         }
     }
 

@@ -200,6 +200,13 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     let authority = keys.public();
     let mints = Mints::new(&config.mint_link, mint_link);
     let quotes = &config.quotes;
+    let (easiest, earning) = (config.mining.minimum_difficulty, quotes.minimum_difficulty);
+    if easiest < earning {
+        warn!(
+            "mining.minimum_difficulty = {easiest} is below quotes.minimum_difficulty = {earning}: slow miners send shares that \
+             earn nothing"
+        );
+    }
     let intake = ShareIntake::new(
         outbox.clone(),
         quotes.minimum_difficulty,

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bitcoin::address::NetworkUnchecked;
 use bitcoin::{Address, ScriptBuf, Target};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use service::{ConfigError, in_range};
 
 use super::difficulty;
+use crate::config::bits;
 
 /// `[mining]`
 #[derive(Debug, Clone, Deserialize)]
@@ -24,10 +24,10 @@ pub struct MiningSection {
     /// How many shares a minute the difficulty of a channel aims at. 0.1 to 60,000.
     pub shares_per_minute: f32,
     /// The easiest share: its hash has this many leading zero bits; 32 are about difficulty 1. 0 to 96.
-    #[serde(deserialize_with = "bits")]
+    #[serde(deserialize_with = "bits::<_, MAX_BITS>")]
     pub minimum_difficulty: u32,
     /// What a channel starts with whose miner does not say how fast it is, in the same bits. `minimum_difficulty` to 96.
-    #[serde(deserialize_with = "bits")]
+    #[serde(deserialize_with = "bits::<_, MAX_BITS>")]
     pub start_difficulty: u32,
     /// Connections at the same time, those that have said nothing yet included. 1 to 100,000.
     pub max_connections: usize,
@@ -43,12 +43,6 @@ pub struct MiningSection {
     pub idle_timeout: Duration,
     /// Whether miners that can't negotiate are told of their quotes the way hashpool does it.
     pub notify_hashpool_miners: bool,
-}
-
-/// Leading zero bits. What is no `u32` is refused here, where the bounds of the type would be told as those of the key.
-fn bits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let bits = i64::deserialize(deserializer)?;
-    u32::try_from(bits).map_err(|_| D::Error::custom(format_args!("expected 0 to {MAX_BITS}")))
 }
 
 /// A bitcoin address that takes the reward of blocks. Of which network it is nobody checks: that is known to the source of
