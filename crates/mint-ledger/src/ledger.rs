@@ -30,6 +30,10 @@ pub struct LedgerOptions {
     /// Refuse a second payment of a quote, and two at once, with [`Error::Duplicate`]. CDK lets quotes of custom
     /// methods be paid again, which moves them back to PAID. Default false.
     pub pay_once: bool,
+    /// Payments come with their quotes, so that no payment backend has anything to tell. CDK asks one whenever a wallet looks
+    /// at a quote or mints it, after it has noted the time: here it hears that this was done a moment ago, and spares a
+    /// write transaction for each. Default false.
+    pub paid_at_birth: bool,
     /// Count all quotes by SQL even if totals are stored: what [`Ledger::rebase`] does, before anything runs. It also
     /// replaces stored totals that are unreadable. Default false.
     pub recount: bool,
@@ -41,6 +45,7 @@ impl Default for LedgerOptions {
     fn default() -> Self {
         Self {
             pay_once: false,
+            paid_at_birth: false,
             recount: false,
             clock: Arc::new(UnixMillis::now),
         }
@@ -51,12 +56,14 @@ impl fmt::Debug for LedgerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             pay_once,
+            paid_at_birth,
             recount,
             clock: _,
         } = self;
         let mut debug = f.debug_struct("LedgerOptions");
         debug
             .field("pay_once", pay_once)
+            .field("paid_at_birth", paid_at_birth)
             .field("recount", recount)
             .finish_non_exhaustive()
     }
@@ -75,6 +82,7 @@ pub struct Ledger {
 pub(crate) struct Shared {
     pub(crate) inner: DynMintDatabase,
     pub(crate) pay_once: bool,
+    paid_at_birth: bool,
     file: File,
     books: Arc<Mutex<Books>>,
     published: watch::Sender<Arc<Totals>>,
@@ -104,6 +112,7 @@ impl Ledger {
     pub async fn open(inner: DynMintDatabase, path: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         let LedgerOptions {
             pay_once,
+            paid_at_birth,
             recount,
             clock,
         } = options;
@@ -121,6 +130,7 @@ impl Ledger {
             shared: Arc::new(Shared {
                 inner,
                 pay_once,
+                paid_at_birth,
                 file,
                 books: Arc::new(Mutex::new(books)),
                 published,
@@ -170,6 +180,11 @@ impl Ledger {
 
     pub(crate) fn inner(&self) -> &DynMintDatabase {
         &self.shared.inner
+    }
+
+    /// See [`LedgerOptions::paid_at_birth`].
+    pub(crate) fn paid_at_birth(&self) -> bool {
+        self.shared.paid_at_birth
     }
 
     /// The permit alone, for a write that CDK makes outside of any transaction.

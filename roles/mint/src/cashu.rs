@@ -19,7 +19,7 @@ use crate::{
     quotes::MAX_AMOUNT,
 };
 
-/// Quotes in one batch of a wallet (NUT-29), and inputs or outputs in one request.
+/// Quotes in one batch of a wallet (NUT-29).
 const WALLET_BATCH: u64 = 100;
 /// How long an answer may take, a request's body included.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +48,7 @@ pub(crate) async fn open_ledger(
 pub(crate) async fn open(config: &MintConfig, path: &Path, seed: &[u8]) -> Result<Cashu, StartError> {
     let options = LedgerOptions {
         pay_once: true,
+        paid_at_birth: true,
         ..LedgerOptions::default()
     };
     let (database, ledger) = open_ledger(path, options).await?;

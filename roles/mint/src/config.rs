@@ -139,7 +139,7 @@ pub struct LinkSection {
     /// Deadline of each step of a connection's setup. 100 ms to 60 s.
     #[serde(rename = "step_timeout_ms", with = "service::duration::millis")]
     pub step_timeout: Duration,
-    /// How the mint introduces itself to pools; shows in their logs.
+    /// How the mint introduces itself to pools.
     pub device_id: String,
     /// Numbers of the extensions, if the defaults are taken by somebody else.
     pub extensions: ExtensionIds,

@@ -70,7 +70,7 @@ impl MintPayment for EhashPayments {
 
     fn cancel_payment_event_stream(&self) {}
 
-    /// CDK asks whenever a wallet looks at a quote: there is nothing that the quote does not say itself.
+    /// There is nothing that a quote does not say itself; nor does the ledger let CDK ask (`paid_at_birth`).
     async fn check_incoming_payment_status(
         &self,
         _payment_identifier: &PaymentIdentifier,

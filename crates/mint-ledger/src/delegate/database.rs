@@ -36,6 +36,9 @@ impl MintQuotesDatabase for Ledger {
         last_checked: u64,
         min_interval: u64,
     ) -> Result<bool, Error> {
+        if self.paid_at_birth() {
+            return Ok(false);
+        }
         // The one write outside of a transaction. It changes nothing that is counted, but it is a writer.
         let _permit = self.writer().await?;
         self.inner()

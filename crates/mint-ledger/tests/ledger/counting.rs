@@ -66,6 +66,23 @@ async fn an_update_of_a_stale_quote_is_counted_as_the_database_saw_it() {
 }
 
 #[tokio::test]
+async fn a_payment_backend_may_be_asked_unless_quotes_are_paid_at_birth() {
+    let files = Files::new();
+    let id = commit_quote(&files.open().await, "hash", 8, 8, 0).await;
+    for (paid_at_birth, last_checked) in [(true, 0), (false, 100)] {
+        let options = LedgerOptions {
+            paid_at_birth,
+            ..LedgerOptions::default()
+        };
+        let ledger = files.open_with(options).await.unwrap();
+        let may_ask = ledger.try_update_mint_quote_last_checked(&id, 100, 10).await.unwrap();
+        assert_eq!(may_ask, !paid_at_birth);
+        let quote = ledger.get_mint_quote(&id).await.unwrap().unwrap();
+        assert_eq!(quote.last_checked(), last_checked);
+    }
+}
+
+#[tokio::test]
 async fn a_quote_that_is_added_as_paid_counts_as_it_is_stored() {
     let files = Files::new();
     let ledger = files.open().await;

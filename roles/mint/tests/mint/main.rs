@@ -212,6 +212,49 @@ async fn a_wallet_mints_many_quotes_in_one_batch() {
 }
 
 #[tokio::test]
+async fn a_quote_can_be_redeemed_when_its_unit_is_configured_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let (mut wallet, key) = (Wallet::new(&running).await, SecretKey::generate());
+    let quote = quote(&running, 1, 8, &key).await;
+    running.stop().await;
+
+    let mut next_epoch = config(folder.path());
+    next_epoch.quotes.units = vec!["hash_2".to_owned()];
+    let running = mint::start(next_epoch, CancellationToken::new()).await.unwrap();
+    wallet.base = format!("http://{}/v1", running.http_address());
+    let (status, seen) = wallet.get(&format!("/mint/quote/ehash/{quote}")).await;
+    assert_eq!((status, &seen["amount_paid"]), (200, &json!(8)));
+    let outputs = wallet.outputs(&[8]);
+    let request = serde_json::to_value(wallet.signed(&quote, &outputs, &key)).unwrap();
+    let (status, minted) = wallet.post("/mint/ehash", &request).await;
+    assert_eq!(status, 200, "{minted}");
+    let swap = json!({"inputs": wallet.proofs(outputs, &minted), "outputs": wallet.outputs(&[4, 4]).messages});
+    let (status, swapped) = wallet.post("/swap", &swap).await;
+    assert_eq!(status, 200, "{swapped}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_look_at_a_quote_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let wallet = Wallet::new(&running).await;
+    let quote = quote(&running, 1, 8, &SecretKey::generate()).await;
+    let beside = rusqlite::Connection::open(folder.path().join("mint").join(mint::DATABASE)).unwrap();
+    // Changes with every commit of another connection.
+    let commits = || {
+        beside
+            .query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let before = commits();
+    let (status, _) = wallet.get(&format!("/mint/quote/ehash/{quote}")).await;
+    assert_eq!((status, commits()), (200, before));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_wallet_must_not_do_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let running = start(folder.path()).await;
