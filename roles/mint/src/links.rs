@@ -49,7 +49,7 @@ pub(crate) struct Links {
 
 impl Links {
     /// Starts dialling every configured pool. `stop` lets each link answer what it was asked, push once more (P6) and
-    /// close.
+    /// close. If one of them crashes `mint` is cancelled: its pool would wait in vain, and nobody would see it.
     pub(crate) fn start(
         config: &MintConfig,
         key: MintKey,
@@ -57,6 +57,7 @@ impl Links {
         ledger: &Ledger,
         run_id: RunId,
         stop: &CancellationToken,
+        mint: CancellationToken,
     ) -> Result<Self, StartError> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let step = config.link.step_timeout;
@@ -99,11 +100,11 @@ impl Links {
             runtime.block_on(async {
                 let links = TaskTracker::new();
                 for link in running {
-                    links.spawn(link);
+                    links.spawn(vital(mint.clone(), link));
                 }
                 links.close();
                 tokio::select! {
-                    ((), ()) = async { tokio::join!(links.wait(), forward(inbox, &desk)) } => {}
+                    ((), ()) = async { tokio::join!(links.wait(), vital(mint, forward(inbox, &desk))) } => {}
                     never = told => match never {},
                 }
             });
@@ -123,6 +124,13 @@ impl Links {
         // An error means that the thread panicked, which it has said itself.
         let _ = self.ended.await;
     }
+}
+
+/// Runs a part to its end. If it panics, or is dropped before, the mint stops.
+async fn vital(mint: CancellationToken, part: impl Future<Output = ()>) {
+    let crashed = mint.drop_guard();
+    part.await;
+    crashed.disarm();
 }
 
 /// Carries what the ledger says of issued quotes to the links, for as long as there are any. A share's quote asks for the
@@ -156,5 +164,20 @@ async fn forward(mut inbox: mpsc::Receiver<QuoteCall>, desk: &QuoteDesk) {
             QuoteAnswer::Refused { code, message, .. } => answer.refused(code, message),
         };
         desk.hand_in(request, answer).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_crashes_stops_the_mint_and_one_that_ends_does_not() {
+        let mint = CancellationToken::new();
+        tokio::spawn(vital(mint.clone(), async {})).await.unwrap();
+        assert!(!mint.is_cancelled());
+        let crash = async { panic!("as a link could") };
+        assert!(tokio::spawn(vital(mint.clone(), crash)).await.is_err());
+        assert!(mint.is_cancelled());
     }
 }

@@ -50,9 +50,10 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         writeln!(out, "{audit}")?;
         return Ok(());
     }
-    let running = mint::start(config, stop).await?;
+    let running = mint::start(config, stop.clone()).await?;
     say(format_args!("mint-http={}", running.http_address()));
     say(format_args!("mint-dashboard={}", running.dashboard_address()));
     running.ended().await;
+    anyhow::ensure!(stop.is_cancelled(), "a part of the mint has crashed, see the log");
     Ok(())
 }

@@ -93,7 +93,8 @@ impl Running {
         &self.cache
     }
 
-    /// Waits until the mint has been told to stop and has: at most 5 s after.
+    /// Waits until the mint has been told to stop and has: at most 5 s after. It stops of itself if a part that it can't do
+    /// without has crashed.
     pub async fn ended(self) {
         if let Err(error) = self.end.await {
             tracing::warn!(%error, "the mint did not end in order");
@@ -126,7 +127,15 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     let (batcher, desk) = QuoteBatcher::new(mint.localstore(), &config.quotes.units, config.quotes.batching());
     let (stop, stop_links) = (stop.child_token(), CancellationToken::new());
     let run_id = RunId::random();
-    let links = Links::start(&config, keys.link, desk.clone(), &ledger, run_id, &stop_links)?;
+    let links = Links::start(
+        &config,
+        keys.link,
+        desk.clone(),
+        &ledger,
+        run_id,
+        &stop_links,
+        stop.clone(),
+    )?;
     let states = links.states.clone();
     let cache = SnapshotCache::new();
     let status = Status {
