@@ -13,6 +13,7 @@ mod recovery;
 mod redeemer;
 mod restore;
 mod round;
+mod shared;
 mod spend;
 mod store;
 mod verdict;
@@ -20,7 +21,8 @@ mod verdict;
 pub use config::WalletConfig;
 pub use error::WalletError;
 pub use keys::locking_key;
-pub use redeemer::{Progress, RedeemTask, Redeemer};
+pub use redeemer::{RedeemTask, Redeemer};
+pub use shared::Progress;
 
 #[cfg(test)]
 mod tests;

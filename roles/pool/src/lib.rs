@@ -7,8 +7,9 @@
 //!                            dashboard ◀── load ── SnapshotCache
 //! ```
 //!
-//! [`start`] opens the outbox and the listeners and returns the addresses that it serves. A share that [`ShareIntake::accept`] has confirmed survives any crash and ends as exactly one quote, or as
-//! a refusal with its reason ([`outbox`]). The pool serves without a mint: shares then wait.
+//! [`start`] opens the outbox and the listeners and returns the addresses that it serves. A share that
+//! [`ShareIntake::accept`] has confirmed survives any crash and ends as exactly one quote, or as a refusal with its reason
+//! ([`outbox`]). The pool serves without a mint: shares then wait.
 
 pub mod amount;
 mod authority;

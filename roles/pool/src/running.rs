@@ -1,43 +1,33 @@
-//! The parts of a pool, put together and taken apart in order.
+//! A pool, put together of its [`parts`].
 
-use std::fs::File;
+mod parts;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
-use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
-use service::{BindError, ConfigError, bind, data_dir};
+use service::{BindError, ConfigError, data_dir};
 use stats_push::SnapshotCache;
-use sv2_transport::{AuthorityKeypair, AuthorityPublicKey};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use sv2_transport::AuthorityPublicKey;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::parts::{Listeners, Parts, link_config};
 use crate::authority::{AuthorityError, authority};
-use crate::config::{MintLinkSection, PoolConfig};
+use crate::config::PoolConfig;
 use crate::intake::ShareIntake;
 use crate::mining::{self, Miners, Mining, MiningMetrics, MiningParts};
 use crate::mints::Mints;
 use crate::notices::Notices;
 use crate::outbox::{OpenError, Outbox};
-use crate::quotes::{LAST_COMMIT, Pump, PumpConfig, PumpCounts, PumpStats};
+use crate::quotes::{PumpConfig, PumpCounts, PumpStats};
 use crate::status::{MiningStatus, Status};
 use crate::templates::{self, TemplateError, Templates};
 
 /// The outbox's file in the data directory.
 const OUTBOX: &str = "outbox.sqlite";
-/// Ready sessions that wait for the pump; it takes them at once.
-const SESSIONS: usize = 4;
-/// How long each part may take to end, of the five seconds that a stop may take.
-const MINING_END: Duration = Duration::from_millis(1500);
-const LINK_END: Duration = Duration::from_millis(1500);
-const DASHBOARD_END: Duration = Duration::from_secs(3);
-const OUTBOX_END: Duration = Duration::from_secs(1);
 
 /// Why a pool did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +52,9 @@ pub enum StartError {
         /// Why not.
         source: OpenError,
     },
-    /// The data directory.
-    #[error("{}: {source}", path.display())]
-    DataDir {
-        /// The path.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    /// The address of a listener.
+    #[error("a listener does not tell its address: {0}")]
+    Address(#[source] std::io::Error),
 }
 
 /// A pool at work.
@@ -184,29 +169,19 @@ impl Running {
 /// [`StartError`]; then nothing runs.
 pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Running, StartError> {
     config.check()?;
+    warn_of_worthless_shares(&config);
     let dashboard_limits = config.dashboard.limits()?;
     // Two pools on one outbox would ask for every quote twice.
     let lock = data_dir::take(&config.data_dir, "pool")?;
     let keys = authority(&config)?;
-    let link_listener = bind("mint_link.listen", config.mint_link.listen).await?;
-    let mining_listener = bind("mining.listen", config.mining.listen).await?;
-    let dashboard_listener = bind("dashboard.listen", config.dashboard.listen).await?;
-    let mint_link = address(&link_listener, &config.data_dir)?;
-    let mining = address(&mining_listener, &config.data_dir)?;
-    let dashboard = address(&dashboard_listener, &config.data_dir)?;
+    let listeners = Listeners::bind(&config).await?;
+    let [mint_link, mining, dashboard] = listeners.addresses().map_err(StartError::Address)?;
     let file = config.data_dir.join(OUTBOX);
     let outbox = Outbox::open(&file, &config.outbox).map_err(|source| StartError::Outbox { file, source })?;
 
     let authority = keys.public();
     let mints = Mints::new(&config.mint_link, mint_link);
     let quotes = &config.quotes;
-    let (easiest, earning) = (config.mining.minimum_difficulty, quotes.minimum_difficulty);
-    if easiest < earning {
-        warn!(
-            "mining.minimum_difficulty = {easiest} is below quotes.minimum_difficulty = {earning}: slow miners send shares that \
-             earn nothing"
-        );
-    }
     let intake = ShareIntake::new(
         outbox.clone(),
         quotes.minimum_difficulty,
@@ -262,11 +237,6 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         templates_task,
         dashboard_limits,
     };
-    let listeners = Listeners {
-        link: link_listener,
-        mining: mining_listener,
-        dashboard: dashboard_listener,
-    };
     let end = tokio::spawn(parts.run(listeners, stop.clone()));
     info!(%mint_link, %mining, %dashboard, %authority, waiting = outbox.view().tally.waiting, "the pool serves");
     Ok(Running {
@@ -287,129 +257,12 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
     })
 }
 
-/// What runs until the stop.
-struct Parts {
-    _lock: File,
-    outbox: Outbox,
-    status: Status,
-    pump_config: PumpConfig,
-    link_config: PoolLinkConfig,
-    mints: Mints,
-    cache: SnapshotCache,
-    mining: Mining,
-    templates_task: JoinHandle<()>,
-    dashboard_limits: dashboard::Limits,
-}
-
-/// Where it listens.
-struct Listeners {
-    link: TcpListener,
-    mining: TcpListener,
-    dashboard: TcpListener,
-}
-
-impl Parts {
-    /// Starts the tasks; after the stop ends them in the order of the data: miners first and with them the link, so that
-    /// no share and no answer comes any more, then the pump, which records those that came, then the outbox. The
-    /// dashboard ends meanwhile.
-    async fn run(self, listeners: Listeners, stop: CancellationToken) {
-        let (sessions_tx, sessions) = mpsc::channel(SESSIONS);
-        let link_up = Arc::clone(&self.status.link_up);
-        let link_metrics = Arc::<LinkMetrics>::default();
-        let mut metrics = dashboard::registry();
-        metrics.register_collector(Box::new(self.status.clone()));
-        metrics.register_collector(Box::new(LinkCollector(Arc::clone(&link_metrics))));
-        let pool_link = PoolLink::new(
-            self.link_config,
-            self.mints.watch(),
-            self.cache.clone(),
-            sessions_tx,
-            link_metrics,
+fn warn_of_worthless_shares(config: &PoolConfig) {
+    let (easiest, earning) = (config.mining.minimum_difficulty, config.quotes.minimum_difficulty);
+    if easiest < earning {
+        warn!(
+            "mining.minimum_difficulty = {easiest} is below quotes.minimum_difficulty = {earning}: slow miners send shares that \
+             earn nothing"
         );
-        let link = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                Arc::new(pool_link).listen(listeners.link, stop).await;
-                link_up.store(false, Ordering::Relaxed);
-            }
-        });
-        let mining = tokio::spawn({
-            let (mining, stop, up) = (self.mining, stop.clone(), Arc::clone(&self.status.mining.up));
-            async move {
-                mining.run(listeners.mining, stop).await;
-                up.store(false, Ordering::Relaxed);
-            }
-        });
-        let aging = tokio::spawn({
-            let (cache, stop) = (self.cache.clone(), stop.clone());
-            async move { cache.run(stop).await }
-        });
-        let stop_pump = CancellationToken::new();
-        let pump = Pump::new(self.outbox.clone(), self.pump_config, self.status.pump.clone());
-        let pump = tokio::spawn(pump.run(sessions, stop_pump.clone()));
-        let router = dashboard::pool_router(self.cache, Arc::new(self.status), metrics);
-        let http = tokio::spawn(dashboard::serve_within(
-            listeners.dashboard,
-            router,
-            self.dashboard_limits,
-            stop.clone(),
-        ));
-
-        stop.cancelled().await;
-        let http = ended("dashboard", DASHBOARD_END, http);
-        let data = async {
-            tokio::join!(
-                ended("mining server", MINING_END, mining),
-                ended("mint link", LINK_END, link)
-            );
-            stop_pump.cancel();
-            ended("quote pump", LAST_COMMIT + LINK_END, pump).await;
-            if timeout(OUTBOX_END, self.outbox.close()).await.is_err() {
-                warn!("the outbox takes long to close; what was committed is safe");
-            }
-        };
-        tokio::join!(
-            http,
-            data,
-            ended("templates", LINK_END, self.templates_task),
-            ended("statistics", LINK_END, aging)
-        );
-        info!("the pool has stopped");
     }
-}
-
-fn link_config(section: &MintLinkSection, authority: AuthorityKeypair) -> PoolLinkConfig {
-    let step = section.step_timeout;
-    PoolLinkConfig {
-        extensions: section.extensions,
-        timers: PoolTimers {
-            handshake: step,
-            setup: step,
-            negotiation: section.negotiation_timeout,
-            proof: step,
-            write: step,
-        },
-        max_connections: section.max_connections,
-        queue: section.window,
-        ..PoolLinkConfig::new(authority)
-    }
-}
-
-/// Waits for a part's end, and says so if it had to be cut short.
-async fn ended(name: &str, deadline: Duration, mut task: JoinHandle<()>) {
-    match timeout(deadline, &mut task).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "{name}: ended out of order"),
-        Err(_) => {
-            warn!("{name}: not ended in {deadline:?}, cut off");
-            task.abort();
-        }
-    }
-}
-
-fn address(listener: &TcpListener, data_dir: &Path) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::DataDir {
-        path: data_dir.to_owned(),
-        source,
-    })
 }

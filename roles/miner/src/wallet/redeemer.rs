@@ -2,18 +2,19 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::config::WalletConfig;
 use super::error::WalletError;
-use super::queue::{MAX_QUOTES, Queue, QuoteId};
+use super::queue::{Queue, QuoteId};
 use super::round::{Round, RoundError};
+use super::shared::{Progress, Shared, shorten};
 use super::store::Store;
 
 /// A round that takes longer has lost its mint.
@@ -29,28 +30,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// How long quotes that can't be minted yet are left alone, and how often unfinished operations are looked at.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Errors are shown up to this length.
-const SHOWN_CHARS: usize = 200;
-
-/// How far the redeeming has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Quotes minted into the wallet since it was opened.
-    pub redeemed_quotes: u64,
-    /// Their amounts in the wallet's unit; saturates.
-    pub redeemed_amount: u64,
-    /// Quotes that are not minted yet.
-    pub waiting: u64,
-    /// Quotes that the mint refuses: unknown to it, or locked to another key. They are tried again after a restart.
-    pub refused: u64,
-    /// Quotes that turned out to be issued already, to an earlier run or to another wallet with this key.
-    pub already_issued: u64,
-    /// What the mint said of the last quote that it refused.
-    pub last_refusal: Option<Arc<str>>,
-    /// Why the last round failed; `None` after one that did not.
-    pub last_error: Option<Arc<str>>,
-}
-
 /// Takes the ids of quotes that are locked to the wallet's key. Cheap to clone.
 #[derive(Clone)]
 pub struct Redeemer {
@@ -60,7 +39,7 @@ pub struct Redeemer {
 impl fmt::Debug for Redeemer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redeemer")
-            .field("progress", &*self.shared.progress.borrow())
+            .field("progress", &*self.shared.follow().borrow())
             .finish_non_exhaustive()
     }
 }
@@ -78,14 +57,6 @@ pub struct RedeemTask {
     delays: ExponentialBackoff,
 }
 
-/// What handle, task and round work on.
-pub(super) struct Shared {
-    pub(super) store: Store,
-    queue: Mutex<Queue>,
-    progress: watch::Sender<Progress>,
-    arrived: Notify,
-}
-
 impl Redeemer {
     /// Opens the wallet, or makes one, with all the quotes that it still has to mint. No mint is needed for that.
     ///
@@ -98,15 +69,7 @@ impl Redeemer {
         for quote in store.quotes().await? {
             queue.push(quote.id.into());
         }
-        let shared = Arc::new(Shared {
-            store,
-            progress: watch::Sender::new(Progress {
-                waiting: queue.waiting() as u64,
-                ..Progress::default()
-            }),
-            queue: Mutex::new(queue),
-            arrived: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(store, queue));
         let task = RedeemTask {
             shared: Arc::clone(&shared),
             batch_max: config.batch_max,
@@ -145,7 +108,7 @@ impl Redeemer {
     /// Follows what becomes of the quotes.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.shared.progress.subscribe()
+        self.shared.follow()
     }
 
     /// Brings back from the mint what the wallet held, if its database was lost and this has not been done since. The
@@ -204,7 +167,7 @@ impl RedeemTask {
             let woken = async {
                 tokio::select! {
                     () = sleep(pause) => {}
-                    () = shared.arrived.notified(), if !failed => {}
+                    () = shared.arrival(), if !failed => {}
                 }
             };
             if until(&stop, woken).await.is_none() {
@@ -232,7 +195,7 @@ impl RedeemTask {
     async fn next(&mut self) -> Vec<QuoteId> {
         if !self.unsettled {
             while self.shared.lock().in_line() == 0 {
-                self.shared.arrived.notified().await;
+                self.shared.arrival().await;
             }
             if self.shared.lock().in_line() < self.batch_max {
                 sleep(self.gather).await;
@@ -281,97 +244,6 @@ impl RedeemTask {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the quote is a new one.
-    async fn add(&self, id: &str) -> Result<bool, WalletError> {
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if id.is_empty() || id.len() > 128 || !id.bytes().all(valid) {
-            return Err(WalletError::QuoteId);
-        }
-        {
-            let queue = self.lock();
-            if queue.knows(id) {
-                return Ok(false);
-            }
-            if queue.is_full() {
-                return Err(WalletError::Full(MAX_QUOTES));
-            }
-        }
-        if self.store.quote(id).await?.is_none() {
-            self.store.remember(id).await?;
-        }
-        self.change(|queue, _| queue.push(id.into()));
-        self.arrived.notify_one();
-        Ok(true)
-    }
-
-    /// The quote's ehash is in the wallet.
-    pub(super) async fn redeemed(&self, id: &str, amount: u64) -> Result<(), WalletError> {
-        self.store.forget(id).await?;
-        self.change(|queue, progress| {
-            queue.settle(id);
-            progress.redeemed_quotes += 1;
-            progress.redeemed_amount = progress.redeemed_amount.saturating_add(amount);
-        });
-        Ok(())
-    }
-
-    /// Somebody else, or we ourselves long ago, minted it.
-    pub(super) async fn already_issued(&self, id: &str) -> Result<(), WalletError> {
-        tracing::debug!(quote = id, "this quote is issued already");
-        self.store.forget(id).await?;
-        self.change(|queue, progress| {
-            queue.settle(id);
-            progress.already_issued += 1;
-        });
-        Ok(())
-    }
-
-    /// The quote is no longer in the database.
-    pub(super) async fn forget(&self, id: &str) -> Result<(), WalletError> {
-        self.store.forget(id).await?;
-        self.change(|queue, _| {
-            queue.remove(id);
-        });
-        Ok(())
-    }
-
-    /// The mint won't mint it; kept for the next start.
-    pub(super) fn refused(&self, id: &str, why: &str) {
-        self.change(|queue, progress| {
-            queue.refuse(id);
-            progress.last_refusal = Some(shorten(why).into());
-        });
-    }
-
-    /// Returns quotes that were not settled to the line; how many were settled, how many were not.
-    fn put_back(&self, ids: Vec<QuoteId>, to_front: bool) -> (usize, usize) {
-        let count = ids.len();
-        let left = self.lock().put_back(ids, to_front);
-        (count - left, left)
-    }
-
-    fn note(&self, error: Option<&str>) {
-        self.change(|_, progress| progress.last_error = error.map(|text| shorten(text).into()));
-    }
-
-    /// Changes queue and progress together, and tells it if anything that shows has changed.
-    fn change(&self, how: impl FnOnce(&mut Queue, &mut Progress)) {
-        let mut queue = self.lock();
-        self.progress.send_if_modified(|progress| {
-            let before = progress.clone();
-            how(&mut queue, progress);
-            progress.waiting = queue.waiting() as u64;
-            progress.refused = queue.refused() as u64;
-            *progress != before
-        });
-    }
-}
-
 fn delays() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(FIRST_DELAY)
@@ -380,14 +252,6 @@ fn delays() -> ExponentialBackoff {
         .with_jitter()
         .without_max_times()
         .build()
-}
-
-/// What a mint says ends up in logs and on a page: one line of bounded length.
-fn shorten(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN_CHARS)
-        .collect()
 }
 
 async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {

@@ -12,7 +12,7 @@ use cdk_common::wallet::MintQuote;
 use super::error::WalletError;
 use super::queue::QuoteId;
 use super::recovery;
-use super::redeemer::Shared;
+use super::shared::Shared;
 use super::store::{METHOD, is_issued};
 use super::verdict::Verdict;
 

@@ -95,7 +95,6 @@ impl MiningSection {
     /// # Errors
     /// The first key whose value is not allowed, with what is.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let printable = self
             .pool_tag
             .bytes()
@@ -118,8 +117,12 @@ impl MiningSection {
             &self.max_channels_per_connection,
             1..=1_000_000,
         )?;
-        in_range("mining.step_timeout_ms", &ms(self.step_timeout), 100..=60_000)?;
-        in_range("mining.idle_timeout_ms", &ms(self.idle_timeout), 1_000..=86_400_000)
+        in_range("mining.step_timeout_ms", &self.step_timeout.as_millis(), 100..=60_000)?;
+        in_range(
+            "mining.idle_timeout_ms",
+            &self.idle_timeout.as_millis(),
+            1_000..=86_400_000,
+        )
     }
 
     /// The `idle_timeout` that an honest miner needs at the least, if the configured one is shorter: pauses between shares

@@ -193,8 +193,7 @@ impl TemplatesSection {
             ("sv2_tp.silence_timeout_ms", provider.silence_timeout, 1000..=DAY),
             ("bitcoin_core.min_interval_ms", core.min_interval, 1000..=60_000),
         ] {
-            let millis = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-            in_range(&format!("templates.{key}"), &millis, allowed)?;
+            in_range(&format!("templates.{key}"), &value.as_millis(), allowed)?;
         }
         in_range("templates.bitcoin_core.version", &core.version, 30..=31)?;
         in_range(
@@ -224,7 +223,7 @@ impl TemplatesSection {
 }
 
 /// In milliseconds.
-const DAY: u64 = 86_400_000;
+const DAY: u128 = 86_400_000;
 
 impl Sv2TpSection {
     fn check(&self) -> Result<(), ConfigError> {
