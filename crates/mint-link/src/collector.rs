@@ -6,6 +6,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, counter::ConstCounter},
+    registry::Unit,
 };
 
 use crate::{LinkCounters, LinkMetrics};
@@ -20,6 +21,12 @@ impl Collector for LinkCollector {
         for (name, help, value) in plain(&counters) {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
+        }
+        if let Some(round_trips) = self.0.round_trips() {
+            let help =
+                "From a question over the link to its answer: the mint's heartbeat, the pool's request for statistics";
+            let unit = Some(&Unit::Seconds);
+            round_trips.encode(encoder.encode_descriptor("link_round_trip", help, unit, MetricType::Histogram)?)?;
         }
         let help = "Sessions of the link, and attempts at one, that ended, by reason";
         let mut ended = encoder.encode_descriptor("link_ended", help, None, MetricType::Counter)?;

@@ -91,8 +91,8 @@ pub enum LinkError {
     ClosedAfterHandshake(AuthorityPublicKey),
     /// The pool has seen the proof of this mint, whose key this is, and closed without a word.
     #[error(
-        "the pool closed the connection right after this mint's proof: the pool may not list this mint's key {0}; see \
-         mint_link.mint_public_keys in the pool's configuration"
+        "the pool closed the connection right after this mint's proof: the pool may not list this mint's key {0} (see \
+         mint_link.mint_public_keys in the pool's configuration), or another mint with the same key works there"
     )]
     ClosedAfterProof(MintPublicKey),
     /// The peer closed the connection.
@@ -122,9 +122,20 @@ pub enum LinkError {
     /// The proof holds, for a key that is not listed, or no longer.
     #[error("the mint's key {0} is not in mint_link.mint_public_keys")]
     NotListed(MintPublicKey),
+    /// The peer says nothing, or does not answer, for longer than it may.
+    #[error("the peer has been silent for {after:?}: it is out of reach, or its program hangs")]
+    Silent {
+        /// How long it may be.
+        after: Duration,
+    },
     /// A newer ready session took over.
     #[error("a newer session of a mint took over")]
     Replaced,
+    /// Another run of a mint took over from the run of this session before, and works.
+    #[error(
+        "another mint took over from this one, and works: two mints run with one seed, or the older one was not stopped"
+    )]
+    Displaced,
     /// The other part of this role that the session works for is gone.
     #[error("nobody here serves this session any more")]
     Unserved,
@@ -153,7 +164,11 @@ impl LinkError {
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::LegacyRefused | Self::BadProof(_) | Self::NotListed(_) | Self::Deadline { step: Step::Proof, .. }
+            Self::LegacyRefused
+                | Self::BadProof(_)
+                | Self::NotListed(_)
+                | Self::Displaced
+                | Self::Deadline { step: Step::Proof, .. }
         )
     }
 
@@ -174,7 +189,9 @@ impl LinkError {
             Self::LegacyRefused => FailureReason::LegacyRefused,
             Self::BadProof(_) => FailureReason::BadProof,
             Self::NotListed(_) => FailureReason::NotListed,
+            Self::Silent { .. } => FailureReason::Silent,
             Self::Replaced => FailureReason::Replaced,
+            Self::Displaced => FailureReason::Displaced,
             Self::Unserved | Self::Stopped => FailureReason::Stopped,
         }
     }
@@ -198,13 +215,15 @@ pub enum FailureReason {
     LegacyRefused,
     BadProof,
     NotListed,
+    Silent,
     Replaced,
+    Displaced,
     Stopped,
 }
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Connect,
         Self::Deadline,
         Self::Handshake,
@@ -219,7 +238,9 @@ impl FailureReason {
         Self::LegacyRefused,
         Self::BadProof,
         Self::NotListed,
+        Self::Silent,
         Self::Replaced,
+        Self::Displaced,
         Self::Stopped,
     ];
 
@@ -253,7 +274,9 @@ impl FailureReason {
             Self::LegacyRefused => "legacy_refused",
             Self::BadProof => "bad_proof",
             Self::NotListed => "not_listed",
+            Self::Silent => "silent",
             Self::Replaced => "replaced",
+            Self::Displaced => "displaced",
             Self::Stopped => "stopped",
         }
     }

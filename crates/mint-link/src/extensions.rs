@@ -221,6 +221,14 @@ impl ExtensionMessage {
         Ok(Frame::new(Self::EXTENSION_TYPE, msg_type, payload))
     }
 
+    /// The request that this answers.
+    pub(crate) fn answers(&self) -> Option<u16> {
+        match self {
+            Self::Request { .. } => None,
+            Self::Success { request_id, .. } | Self::Error { request_id, .. } => Some(*request_id),
+        }
+    }
+
     /// Reads the payload of a frame of extension 0x0001.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ mod setup;
 mod testkit;
 #[cfg(test)]
 mod tests;
+mod timing;
 #[cfg(test)]
 mod vectors;
 

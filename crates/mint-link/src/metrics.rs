@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sv2_transport::{Traffic, TrafficCounters};
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ pub struct LinkMetrics {
     unexpected: AtomicU64,
     unanswered: AtomicU64,
     issued_missed: AtomicU64,
+    round_trips: RoundTrips,
     ended: [AtomicU64; FailureReason::ALL.len()],
     dropped_log: LogLimiter,
     full_log: LogLimiter,
@@ -54,6 +56,8 @@ pub struct LinkCounters {
     pub unanswered: u64,
     /// Notes of issued quotes (0x86), each of one transaction or one message, that were dropped since somebody was slow.
     pub issued_missed: u64,
+    /// Questions over the link of which it is known how long their answers took.
+    pub round_trips: u64,
     /// Sessions and attempts that ended, by reason.
     pub ended: Vec<(FailureReason, u64)>,
 }
@@ -90,6 +94,7 @@ impl LinkMetrics {
             unexpected: self.unexpected.load(Relaxed),
             unanswered: self.unanswered.load(Relaxed),
             issued_missed: self.issued_missed.load(Relaxed),
+            round_trips: self.round_trips.count.load(Relaxed),
             ended: ended.map(|(reason, count)| (reason, count.load(Relaxed))).collect(),
         }
     }
@@ -119,6 +124,17 @@ impl LinkMetrics {
         self.issued_missed.fetch_add(notes, Relaxed);
     }
 
+    /// A question over the link has been answered after this time.
+    pub(crate) fn round_trip(&self, took: Duration) {
+        self.round_trips.seconds.observe(took.as_secs_f64());
+        self.round_trips.count.fetch_add(1, Relaxed);
+    }
+
+    /// How long answers have taken, in seconds; `None` until there was one.
+    pub(crate) fn round_trips(&self) -> Option<&Histogram> {
+        (self.round_trips.count.load(Relaxed) > 0).then_some(&self.round_trips.seconds)
+    }
+
     pub(crate) fn ended(&self, reason: FailureReason) {
         if let Some((_, count)) = FailureReason::ALL.iter().zip(&self.ended).find(|(r, _)| **r == reason) {
             count.fetch_add(1, Relaxed);
@@ -141,6 +157,23 @@ impl LinkMetrics {
         let count = count.fetch_add(1, Relaxed) + 1;
         if self.dropped_log.allows() {
             tracing::warn!(peer, ?what, count, "dropped a message: {why}");
+        }
+    }
+}
+
+/// How long answers took.
+#[derive(Debug)]
+struct RoundTrips {
+    seconds: Histogram,
+    count: AtomicU64,
+}
+
+impl Default for RoundTrips {
+    /// From a quarter of a millisecond, within a machine, to four seconds.
+    fn default() -> Self {
+        Self {
+            seconds: Histogram::new(exponential_buckets(0.000_25, 4.0, 8)),
+            count: AtomicU64::new(0),
         }
     }
 }

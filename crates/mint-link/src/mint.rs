@@ -3,6 +3,7 @@
 //! One [`MintLink`] serves any number of pools, one [`MintLink::connect`] each. Nothing that a pool does, or fails to do,
 //! touches the link to another.
 
+mod heartbeat;
 mod negotiation;
 mod outage;
 mod quotes;
@@ -62,6 +63,11 @@ pub struct MintTimers {
     pub negotiation: Duration,
     /// A batch of answers, or a snapshot, until the pool has taken it; default 10 s.
     pub write: Duration,
+    /// Between two questions whether the pool is there; default 3 s. They are asked once extensions are on.
+    pub heartbeat: Duration,
+    /// From such a question until its answer; default 6 s. After it the pool counts as gone: with `heartbeat` that makes 9 s
+    /// at most since it was there.
+    pub silence: Duration,
     /// On stop: until the batcher has answered what it was asked; default 1.5 s.
     pub drain: Duration,
     /// On stop: until the final push is written (P6); default 1 s.
@@ -78,6 +84,8 @@ impl Default for MintTimers {
             setup: Duration::from_secs(10),
             negotiation: Duration::from_secs(2),
             write: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(3),
+            silence: Duration::from_secs(6),
             drain: Duration::from_millis(1500),
             final_push: Duration::from_secs(1),
             linger: Duration::from_millis(500),

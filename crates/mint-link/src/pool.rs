@@ -6,16 +6,17 @@
 mod admission;
 mod gate;
 mod handle;
+mod seat;
 mod session;
 mod writer;
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use stats_push::{CacheSession, Peer, SnapshotCache};
+use stats_push::{CacheSession, Peer, RunId, SnapshotCache};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -24,6 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::seat::{Seat, Ticket};
 pub use self::{
     admission::Admission,
     handle::{MintSession, SessionInfo, StatsRequester},
@@ -48,6 +50,9 @@ pub struct PoolTimers {
     pub proof: Duration,
     /// A batch of requests until the mint has taken it; default 10 s.
     pub write: Duration,
+    /// How long a mint that beats, or pushes, may say nothing at all; default 9 s. After it the mint counts as gone. One that
+    /// pushes and does not beat has its interval and 4 s, if that is longer.
+    pub silence: Duration,
 }
 
 impl Default for PoolTimers {
@@ -58,6 +63,7 @@ impl Default for PoolTimers {
             negotiation: Duration::from_secs(2),
             proof: Duration::from_secs(10),
             write: Duration::from_secs(10),
+            silence: Duration::from_secs(9),
         }
     }
 }
@@ -101,8 +107,7 @@ pub struct PoolLink {
     cache: SnapshotCache,
     sessions: mpsc::Sender<MintSession>,
     metrics: Arc<LinkMetrics>,
-    /// Ends the newest working session.
-    newest: Mutex<CancellationToken>,
+    seat: Mutex<Seat>,
 }
 
 impl PoolLink {
@@ -125,7 +130,7 @@ impl PoolLink {
             cache,
             sessions,
             metrics,
-            newest: Mutex::default(),
+            seat: Mutex::default(),
         }
     }
 
@@ -187,19 +192,22 @@ impl PoolLink {
         ended
     }
 
-    /// A session comes to work: the one before it ends. Returns what tells that this one is replaced in turn, and its
-    /// place in the cache. Both change hands under one lock, so that the newest session is the same one everywhere.
-    fn take_over(&self, info: &SessionInfo) -> (CancellationToken, CacheSession) {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.cancel();
-        *newest = CancellationToken::new();
-        (newest.clone(), self.open_session(info))
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session of this run, as far as it is known, comes to work: the one before it ends. Returns its claim and its place
+    /// in the cache. Both change hands under one lock, so that the newest session is the same one everywhere.
+    fn take_over(&self, info: &SessionInfo, run: Option<RunId>) -> Result<(Ticket, CacheSession), LinkError> {
+        let mut seat = self.seat();
+        let ticket = seat.take(run).map_err(|seat::Displaced| LinkError::Displaced)?;
+        Ok((ticket, self.open_session(info)))
     }
 
     /// A new place in the cache for a session of which more is known now; `None` if it has been replaced meanwhile.
-    fn reopen(&self, session: &CancellationToken, info: &SessionInfo) -> Option<CacheSession> {
-        let _newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        (!session.is_cancelled()).then(|| self.open_session(info))
+    fn reopen(&self, ticket: &Ticket, info: &SessionInfo) -> Option<CacheSession> {
+        let _seat = self.seat();
+        (!ticket.replaced.is_cancelled()).then(|| self.open_session(info))
     }
 
     fn open_session(&self, info: &SessionInfo) -> CacheSession {

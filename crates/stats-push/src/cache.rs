@@ -287,12 +287,12 @@ pub struct CacheSession {
 }
 
 impl CacheSession {
-    /// The mint has negotiated the statistics extension, at once or late.
+    /// The mint has negotiated the statistics extension, at once or late. Said again it changes nothing.
     pub fn negotiated(&self) {
         let writing = self.shared.lock();
-        if self.decides(&writing) {
-            self.shared
-                .change(&writing, |view| view.connection = Connection::Up { negotiated: true });
+        let on = Connection::Up { negotiated: true };
+        if self.decides(&writing) && self.shared.view.load().connection != on {
+            self.shared.change(&writing, |view| view.connection = on);
         }
     }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     MintLink, PoolTarget, SessionSide,
+    heartbeat::Heartbeat,
     negotiation::{LegacyReason, Negotiated, Negotiation, Next},
     quotes::{AnswerHandle, QuoteCall},
     status::StatusCell,
@@ -30,6 +31,7 @@ use crate::{
     metrics::Dropped,
     proof::MintProof,
     setup,
+    timing::at,
 };
 use sv2_transport::{Backoff, CodecError, Frame, FrameReader, Secured, Transcript, initiate};
 
@@ -54,7 +56,8 @@ impl Ended {
     }
 }
 
-/// What the reader waits for at most while the writer takes its orders: it never sends this many.
+/// Orders to the writer that wait at most: those of the negotiation are three, the others are heartbeats, of which one that
+/// finds no place is as good as unanswered.
 const CONTROL_PLACES: usize = 8;
 
 /// A pool that closes this soon after the mint's proof, and has said nothing since, most likely refused it.
@@ -159,6 +162,7 @@ where
         transcript: secured.transcript,
         negotiation,
         ask_until: Instant::now() + link.timers.negotiation,
+        heartbeat: Heartbeat::new(link.timers.heartbeat, link.timers.silence, Instant::now()),
         calls: Some(calls),
         control,
         publisher: None,
@@ -201,6 +205,7 @@ struct Reader<'a, S> {
     transcript: Transcript,
     negotiation: Negotiation,
     ask_until: Instant,
+    heartbeat: Heartbeat,
     /// Makes places for answers; `None` once the mint stops: what still comes is read and left unanswered.
     calls: Option<mpsc::Sender<QuoteAnswer>>,
     control: mpsc::Sender<Control>,
@@ -219,6 +224,7 @@ where
         loop {
             let asking = self.negotiation.is_pending();
             let until = self.ask_until;
+            let (beat, lost) = (self.heartbeat.due(), self.heartbeat.deadline());
             let frame = tokio::select! {
                 biased;
                 () = stop.cancelled(), if self.calls.is_some() => {
@@ -230,13 +236,21 @@ where
                     self.status.negotiated(self.negotiation.state());
                     continue;
                 }
+                () = at(beat) => {
+                    self.beat();
+                    continue;
+                }
+                // What has come already is looked at before anybody is called silent.
                 frame = self.frames.next() => frame,
+                () = at(lost) => return LinkError::Silent { after: self.heartbeat.patience() },
             };
+            let came = Instant::now();
             let taken = match frame {
                 None => Err(LinkError::Closed),
                 Some(Err(error)) => Err(error.into()),
                 Some(Ok(frame)) => self.take(frame, stop).await,
             };
+            self.heartbeat.excuse(came.elapsed());
             if let Err(error) = taken {
                 return error;
             }
@@ -274,19 +288,42 @@ where
         let Some(calls) = self.calls.clone() else {
             return Ok(());
         };
-        let slot = tokio::select! {
-            slot = calls.reserve_owned() => slot.map_err(|_| LinkError::Unserved)?,
-            () = stop.cancelled() => return Ok(()),
+        let reserving = stop.run_until_cancelled(calls.reserve_owned());
+        let Some(slot) = self.beating(reserving).await else {
+            return Ok(());
         };
+        let slot = slot.map_err(|_| LinkError::Unserved)?;
         let answer = AnswerHandle::new(slot, request.header_hash, Arc::clone(&self.link.metrics));
         let call = QuoteCall {
             pool: Arc::clone(&self.pool),
             request,
             answer,
         };
-        tokio::select! {
-            sent = self.link.quotes.send(call) => sent.map_err(|_| LinkError::Unserved),
-            () = stop.cancelled() => Ok(()),
+        let sending = stop.run_until_cancelled(self.link.quotes.send(call));
+        match self.beating(sending).await {
+            Some(Err(_)) => Err(LinkError::Unserved),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Waits for what this mint has to do itself; meanwhile the pool hears that the mint is there.
+    async fn beating<T>(&mut self, business: impl Future<Output = T>) -> T {
+        let mut business = pin!(business);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut business => return done,
+                () = at(self.heartbeat.due()) => self.beat(),
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let question = self.heartbeat.beat(Instant::now());
+        match question.to_frame() {
+            // No place means that the writer waits for the pool, which is then to be found silent.
+            Ok(frame) => drop(self.control.try_send(Control::Send(frame))),
+            Err(error) => self.dropped(Dropped::Unexpected, &format_args!("{error:?}")),
         }
     }
 
@@ -302,6 +339,11 @@ where
     }
 
     fn negotiate(&mut self, message: ExtensionMessage) {
+        let answered = message.answers();
+        let took = answered.and_then(|request_id| self.heartbeat.answered(request_id, Instant::now()));
+        if let Some(took) = took {
+            self.side.metrics.round_trip(took);
+        }
         match self.negotiation.on_message(message) {
             Next::Nothing => {}
             Next::Ask(request) => self.ask(&request),
@@ -319,6 +361,8 @@ where
             .then(|| Publisher::new(self.link.totals.clone(), self.link.run_id, self.link.push));
         self.proof_sent = proof.as_ref().map(|_| Instant::now());
         self.publisher = publisher.as_ref().map(|(_, handle)| handle.clone());
+        self.heartbeat
+            .start(self.side.extensions.list(extensions), Instant::now());
         let issuances = extensions.quotes.then(|| Issuances::new(self.link.issued.subscribe()));
         self.order(Control::TurnOn(Box::new(TurnOn {
             extensions,
@@ -336,7 +380,7 @@ where
     }
 
     fn order(&self, order: Control) {
-        // Two requests and one TurnOn in a whole session: there is always a place.
+        // Two requests and one TurnOn in a whole session, before the first heartbeat: there is always a place.
         if self.control.try_send(order).is_err() {
             self.dropped(Dropped::Unexpected, &"an order to the writer");
         }

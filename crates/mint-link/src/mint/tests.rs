@@ -19,6 +19,7 @@ use crate::{
     testkit::{RawPeer, granted, negotiation, quote_request, settle, totals},
 };
 
+mod heartbeats;
 mod issued;
 mod lives;
 mod negotiation;
@@ -26,6 +27,8 @@ mod pushes;
 mod quotes;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Long after the end of any test.
+const NEVER: Duration = Duration::from_secs(1_000_000);
 
 /// Hands the far end of each dial to the test, or fails it.
 struct Pipes {
@@ -63,6 +66,7 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// Without heartbeats: these pools say nothing that the test does not tell them to.
     fn start() -> Self {
         Self::with(1 << 20, |_| {})
     }
@@ -72,6 +76,7 @@ impl Fixture {
         let (calls, quotes) = mpsc::channel(16);
         let (totals, published) = watch::channel(totals(1));
         let mut link = MintLink::new(key.clone(), calls, published, RunId(7));
+        link.timers.heartbeat = NEVER;
         alter(&mut link);
         let (dialled, dials) = mpsc::unbounded_channel();
         let down = Arc::new(AtomicBool::new(false));

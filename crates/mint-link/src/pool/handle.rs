@@ -41,10 +41,13 @@ impl SessionInfo {
         info
     }
 
-    pub(crate) fn update(&mut self, gate: &Gate) {
+    /// Tells whether anything is new.
+    pub(crate) fn update(&mut self, gate: &Gate) -> bool {
+        let before = (self.public_key, self.extensions, self.legacy);
         self.public_key = gate.proven();
         self.extensions = gate.extensions();
         self.legacy = !gate.negotiates();
+        before != (self.public_key, self.extensions, self.legacy)
     }
 
     /// Whether the mint has proven who it is.

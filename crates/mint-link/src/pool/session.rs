@@ -1,9 +1,9 @@
 //! One session of a pool with a mint: setup, the gate, then reading and writing side by side.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
-use stats_push::{CacheSession, Snapshot};
+use stats_push::{CacheSession, RunId, Snapshot};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, watch},
@@ -15,6 +15,7 @@ use super::{
     Admission, PoolLink,
     gate::{Gate, Verdict},
     handle::{MintSession, SessionInfo},
+    seat::Ticket,
     writer::Writer,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     messages::{HeaderHash, Kind, QuoteAnswer},
     metrics::Dropped,
     setup::{self, DeviceInfo},
+    timing::at,
 };
 use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
 
@@ -35,6 +37,14 @@ const ISSUED_PLACES: usize = 64;
 /// A refused mint is let go no sooner than this after it came. Older ones dial again at once, for ever: each round costs
 /// a handshake.
 const REFUSED_AFTER: Duration = Duration::from_secs(1);
+
+/// Where another mint works, a newcomer is to say by its first snapshot which run it is: for how long that is waited for,
+/// and how many frames may come before it.
+pub(crate) const FIRST_SNAPSHOT: Duration = Duration::from_secs(2);
+const EARLY_FRAMES: usize = 8;
+
+/// How late the periodic push of a mint without heartbeats may be.
+const PUSH_LATE: Duration = Duration::from_secs(4);
 
 /// Serves the connection of one peer from the handshake to its end.
 pub(crate) async fn run<S>(link: &PoolLink, stream: S, address: SocketAddr, stop: &CancellationToken) -> LinkError
@@ -79,14 +89,21 @@ where
         writer: secured.writer,
         gate,
         admission: link.admission.clone(),
+        early: VecDeque::new(),
     };
-    if let Err(error) = waiting.pass().await {
-        if error.is_refusal() {
-            sleep_until(came + REFUSED_AFTER).await;
+    let entered = match waiting.pass().await {
+        Ok(()) => waiting.enter(address, device).await,
+        Err(error) => Err(error),
+    };
+    match entered {
+        Ok(place) => waiting.work(place).await,
+        Err(error) => {
+            if error.is_refusal() {
+                sleep_until(came + REFUSED_AFTER).await;
+            }
+            Err(error)
         }
-        return Err(error);
     }
-    waiting.work(address, device).await
 }
 
 /// Takes SetupConnection and answers it.
@@ -123,9 +140,25 @@ struct Waiting<'a, S> {
     writer: FrameWriter<S>,
     gate: Gate,
     admission: watch::Receiver<Arc<Admission>>,
+    /// Frames that were read ahead to learn which run of a mint this is, for the working session to take.
+    early: VecDeque<Frame>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
+/// What a session has that works. Dropping it says that the session has ended.
+struct Place<'a> {
+    link: &'a PoolLink,
+    ticket: Ticket,
+    info: watch::Sender<SessionInfo>,
+    cache: CacheSession,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.link.seat().leave(&self.ticket);
+    }
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
     /// Returns when the session may work.
     async fn pass(&mut self) -> Result<(), LinkError> {
         loop {
@@ -146,24 +179,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
         }
     }
 
-    /// The session works, until it ends for the reason returned.
-    async fn work(self, address: SocketAddr, device: DeviceInfo) -> Result<Infallible, LinkError> {
-        let link = self.link;
-        link.metrics.ready();
+    /// Takes the place of the session that works, if there is one.
+    async fn enter(&mut self, address: SocketAddr, device: DeviceInfo) -> Result<Place<'a>, LinkError> {
+        let run = self.run_id().await?;
         let info = watch::Sender::new(SessionInfo::new(address, device, &self.gate));
-        let (newest, cache) = link.take_over(&info.borrow());
+        let (ticket, cache) = self.link.take_over(&info.borrow(), run)?;
+        self.link.metrics.ready();
+        Ok(Place {
+            link: self.link,
+            ticket,
+            info,
+            cache,
+        })
+    }
+
+    /// Which run of a mint this is, if that matters and the mint tells it in time.
+    async fn run_id(&mut self) -> Result<Option<RunId>, LinkError> {
+        let until = Instant::now() + FIRST_SNAPSHOT;
+        while self.gate.extensions().stats && self.link.seat().is_contested() && self.early.len() < EARLY_FRAMES {
+            let frame = tokio::select! {
+                frame = self.reader.next() => frame.ok_or(LinkError::Closed)??,
+                () = sleep_until(until) => break,
+            };
+            let told = match Kind::of(&frame, &self.link.config.extensions) {
+                Kind::StatsResponse => Snapshot::decode(&frame.payload).ok(),
+                _ => None,
+            };
+            self.early.push_back(frame);
+            if let Some(snapshot) = told {
+                return Ok(Some(snapshot.run_id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The session works, until it ends for the reason returned.
+    async fn work(self, place: Place<'a>) -> Result<Infallible, LinkError> {
+        let link = self.link;
+        let replaced = place.ticket.replaced.clone();
+        let info = place.info.subscribe();
         let (requests, requested) = mpsc::channel(link.config.queue);
         let (answering, answers) = mpsc::channel(link.config.queue);
         let (replies, replying) = mpsc::channel(REPLY_PLACES);
         let (issuing, issued) = mpsc::channel(ISSUED_PLACES);
-        let (session, handed) = MintSession::new(requests, answers, issued, info.subscribe());
+        let (session, handed) = MintSession::new(requests, answers, issued, info.clone());
         let writer = Writer {
             sink: self.writer,
             requests: requested,
             replies: replying,
             stats: handed.stats,
             ids: link.config.extensions,
-            info: info.subscribe(),
+            info,
             answering: answering.clone(),
             metrics: &link.metrics,
             peer: self.peer,
@@ -172,15 +238,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
         let mut reader = Reader {
             link,
             peer: self.peer,
-            newest: newest.clone(),
-            cache,
+            place,
+            run: None,
+            early: self.early,
             frames: self.reader,
+            heard: Instant::now(),
+            beats: false,
+            interval: None,
             gate: self.gate,
             admission: self.admission,
             answering,
             issuing,
             replies,
-            info,
         };
         let handing = async {
             match link.sessions.send(session).await {
@@ -189,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Waiting<'_, S> {
             }
         };
         Err(tokio::select! {
-            () = newest.cancelled() => LinkError::Replaced,
+            () = replaced.cancelled() => LinkError::Replaced,
             () = handed.dropped.cancelled() => LinkError::Unserved,
             error = handing => error,
             error = reader.run() => error,
@@ -233,22 +302,36 @@ async fn changed(admission: &mut watch::Receiver<Arc<Admission>>) {
 struct Reader<'a, S> {
     link: &'a PoolLink,
     peer: &'a str,
-    /// Tells this session from newer ones.
-    newest: CancellationToken,
+    place: Place<'a>,
+    /// The run of the mint that its newest snapshot tells.
+    run: Option<RunId>,
+    early: VecDeque<Frame>,
     frames: FrameReader<S>,
+    /// When the mint was last listened to.
+    heard: Instant,
+    /// It has repeated its RequestExtensions: those are its heartbeats.
+    beats: bool,
+    /// The period of its pushes, once it has told it.
+    interval: Option<Duration>,
     gate: Gate,
     admission: watch::Receiver<Arc<Admission>>,
-    cache: CacheSession,
     answering: mpsc::Sender<QuoteAnswer>,
     issuing: mpsc::Sender<Vec<HeaderHash>>,
     replies: mpsc::Sender<Frame>,
-    info: watch::Sender<SessionInfo>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
     async fn run(&mut self) -> LinkError {
+        while let Some(frame) = self.early.pop_front() {
+            if let Err(error) = self.take(frame).await {
+                return error;
+            }
+        }
         loop {
+            let patience = self.patience();
+            let lost = patience.map(|patience| self.heard + patience);
             let taken = tokio::select! {
+                biased;
                 () = changed(&mut self.admission) => {
                     let admission = Arc::clone(&self.admission.borrow_and_update());
                     self.gate.admitted(&admission)
@@ -258,7 +341,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
                     Some(Err(error)) => Err(error.into()),
                     Some(Ok(frame)) => self.take(frame).await,
                 },
+                () = at(lost) => Err(LinkError::Silent { after: patience.unwrap_or_default() }),
             };
+            self.heard = Instant::now();
             if let Err(error) = taken {
                 return error;
             }
@@ -277,11 +362,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
                 Err(error) => self.dropped(Dropped::MalformedQuote, &error),
             },
             Kind::StatsResponse if self.gate.extensions().stats => match Snapshot::decode(&frame.payload) {
-                Ok(snapshot) => {
-                    self.cache.apply(snapshot, Instant::now().into_std());
-                }
+                Ok(snapshot) => self.apply(snapshot),
                 Err(error) => {
-                    self.cache.malformed();
+                    self.place.cache.malformed();
                     self.dropped(Dropped::MalformedStats, &error);
                 }
             },
@@ -293,6 +376,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
             _ => self.dropped(Dropped::Unexpected, &format_args!("{frame:?}")),
         }
         Ok(())
+    }
+
+    /// How long the mint may say nothing. `None`: one that neither beats nor pushes may have nothing to say for hours.
+    fn patience(&self) -> Option<Duration> {
+        let silence = self.link.config.timers.silence;
+        match self.interval {
+            Some(interval) if !self.beats => Some(silence.max(interval + PUSH_LATE)),
+            _ => (self.beats || self.gate.extensions().stats).then_some(silence),
+        }
+    }
+
+    fn apply(&mut self, snapshot: Snapshot) {
+        self.interval = Some(snapshot.interval);
+        if self.run != Some(snapshot.run_id) {
+            self.run = Some(snapshot.run_id);
+            self.link.seat().is_of(&self.place.ticket, snapshot.run_id);
+        }
+        self.place.cache.apply(snapshot, Instant::now().into_std());
     }
 
     async fn answer(&mut self, decoded: Result<QuoteAnswer, crate::Malformed>) -> Result<(), LinkError> {
@@ -314,6 +415,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
     /// A legacy mint that negotiates after all, or one that asks again.
     fn negotiate(&mut self, message: ExtensionMessage) {
         let admission = Arc::clone(&self.admission.borrow());
+        let negotiated = self.gate.negotiates();
         let reply = self.gate.on_message(message, &admission, Instant::now());
         let Some(Ok(reply)) = reply.map(|reply| reply.to_frame()) else {
             return self.dropped(Dropped::Unexpected, &"an answer of negotiation");
@@ -324,10 +426,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
                 &"negotiation by a mint that does not read the answers",
             );
         }
-        let had_stats = self.info.borrow().extensions.stats;
+        self.beats |= negotiated;
+        let had_stats = self.place.info.borrow().extensions.stats;
         self.tell();
         if !had_stats && self.gate.extensions().stats {
-            self.cache.negotiated();
+            self.place.cache.negotiated();
         }
     }
 
@@ -336,8 +439,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
         if self.gate.on_proof(payload, &admission)? {
             self.tell();
             // Now that it is known who this is.
-            let reopened = self.link.reopen(&self.newest, &self.info.borrow());
-            self.cache = reopened.ok_or(LinkError::Replaced)?;
+            let reopened = self.link.reopen(&self.place.ticket, &self.place.info.borrow());
+            self.place.cache = reopened.ok_or(LinkError::Replaced)?;
         } else {
             self.dropped(Dropped::Unexpected, &"a proof that was not asked for");
         }
@@ -345,7 +448,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
     }
 
     fn tell(&self) {
-        self.info.send_modify(|info| info.update(&self.gate));
+        self.place.info.send_if_modified(|info| info.update(&self.gate));
     }
 
     fn dropped(&self, what: Dropped, why: &dyn std::fmt::Display) {

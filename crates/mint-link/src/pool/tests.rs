@@ -17,7 +17,9 @@ use crate::{
 };
 
 mod admission;
+mod seats;
 mod sessions;
+mod silence;
 mod strangers;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,14 +41,20 @@ struct Dialled {
 }
 
 impl Fixture {
+    /// Whose mints may be silent: they say nothing that the test does not tell them to.
     fn new(rule: Admission) -> Self {
+        Self::with_silence(rule, 1_000_000 * SECOND)
+    }
+
+    fn with_silence(rule: Admission, silence: Duration) -> Self {
         let (rule, admission) = watch::channel(Arc::new(rule));
         let (ready, sessions) = mpsc::channel(4);
         let cache = SnapshotCache::new();
-        let config = PoolLinkConfig {
+        let mut config = PoolLinkConfig {
             queue: 4,
             ..PoolLinkConfig::new(AuthorityKeypair::generate())
         };
+        config.timers.silence = silence;
         let link = PoolLink::new(config, admission, cache.clone(), ready, Arc::default());
         Self {
             link: Arc::new(link),
@@ -150,13 +158,21 @@ fn legacy_too(key: MintPublicKey) -> Admission {
 }
 
 fn snapshot(sequence: u64) -> Frame {
+    snapshot_of(RunId(1), sequence)
+}
+
+fn snapshot_of(run_id: RunId, sequence: u64) -> Frame {
+    snapshot_with(run_id, sequence, SECOND)
+}
+
+fn snapshot_with(run_id: RunId, sequence: u64, interval: Duration) -> Frame {
     let snapshot = Snapshot {
         request_id: 0,
         reason: Reason::Event,
-        run_id: RunId(1),
+        run_id,
         sequence,
         taken_at: UnixMillis::now(),
-        interval: SECOND,
+        interval,
         ehash: EhashTotals {
             quotes_redeemed: sequence,
             ..EhashTotals::default()

@@ -18,6 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod apart;
+mod many;
 mod negotiation;
 mod old_peers;
 mod proof;

@@ -55,6 +55,8 @@ impl Asking {
         let authority = AuthorityKeypair::generate();
         let mut mint = Mint::start();
         mint.link.timers.negotiation = negotiation;
+        // This pool says nothing that the test does not tell it to.
+        mint.link.timers.heartbeat = 100 * LONG;
         let (status, _link) = mint.connect(PoolTarget {
             address: listener.local_addr().unwrap().to_string().into(),
             authority: authority.public(),

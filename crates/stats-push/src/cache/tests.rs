@@ -135,6 +135,9 @@ fn p9_every_status_has_its_cause() {
     assert_eq!(status(&cache, start), Status::Unsupported);
     session.negotiated();
     assert_eq!(status(&cache, start), Status::Never, "connected, and no snapshot yet");
+    let revision = cache.load().revision;
+    session.negotiated();
+    assert_eq!(cache.load().revision, revision, "said again it is no news");
     assert_eq!(cache.load().freshness(start).age, None);
     session.apply(snapshot(1, 1, 1), start);
     assert_eq!(status(&cache, start), Status::Live);

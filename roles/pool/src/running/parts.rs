@@ -159,6 +159,7 @@ pub(super) fn link_config(section: &MintLinkSection, authority: AuthorityKeypair
             negotiation: section.negotiation_timeout,
             proof: step,
             write: step,
+            ..PoolTimers::default()
         },
         max_connections: section.max_connections,
         queue: section.window,
