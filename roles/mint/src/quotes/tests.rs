@@ -163,25 +163,29 @@ async fn a_conflicting_repetition_is_refused_with_code_2_and_changes_nothing() {
         locking_key: hex::decode(OTHER_KEY).unwrap(),
         ..request(1, 8)
     };
-    let other_unit = MintQuoteRequest {
-        unit: "hash_7".to_owned(),
-        ..request(1, 8)
-    };
     let answers = engine
-        .answers(vec![
-            request(1, 8),
-            request(1, 16),
-            other_key,
-            other_unit,
-            request(2, 8),
-        ])
+        .answers(vec![request(1, 8), request(1, 16), other_key, request(2, 8)])
         .await;
-    for answer in &answers[1..4] {
+    for answer in &answers[1..3] {
         assert_eq!(code(answer), RefusalCode::Conflict);
         assert_eq!(answer.header_hash(), Some(HeaderHash([1; 32])));
     }
-    quote_id(&answers[4]);
+    quote_id(&answers[3]);
     assert_eq!(engine.ledger.subscribe().borrow().ehash.amounts.paid, 16);
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_in_the_next_epoch_gets_the_quote_that_it_has_in_its_own() {
+    let mut engine = Engine::new().await;
+    let next_epoch = MintQuoteRequest {
+        unit: "hash_7".to_owned(),
+        ..request(1, 8)
+    };
+    let answers = engine.answers(vec![request(1, 8), next_epoch]).await;
+    assert_eq!(quote_id(&answers[0]), quote_id(&answers[1]));
+    let totals = engine.ledger.subscribe().borrow().clone();
+    assert_eq!((totals.ehash.quotes.paid, totals.units.len()), (1, 1));
+    assert_eq!(&*totals.units[0].unit, "hash");
 }
 
 #[tokio::test]
