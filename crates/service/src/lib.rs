@@ -45,9 +45,11 @@ mod logging;
 mod run;
 pub mod secret_file;
 mod terminal;
+mod vital;
 
 pub use args::CommonArgs;
 pub use config::{ConfigError, Misconfigured, in_range, load, parse};
 pub use listen::{BindError, bind};
 pub use run::{STOP_DEADLINE, Service};
 pub use terminal::{remark, say};
+pub use vital::vital;

@@ -161,9 +161,13 @@ async fn mine(config: MinerConfig, stop: CancellationToken) -> anyhow::Result<()
         "locking-key={}",
         hex::encode(running.redeemer().locking_key())
     ));
-    stop.run_until_cancelled(report(&running)).await;
+    tokio::select! {
+        _ = stop.run_until_cancelled(report(&running)) => {}
+        () = running.ended() => {}
+    }
     running.ended().await;
     say(Observer::new(&running).look().await?);
+    anyhow::ensure!(stop.is_cancelled(), "a part of the miner has crashed, see the log");
     Ok(())
 }
 

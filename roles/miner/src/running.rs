@@ -8,7 +8,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use service::ConfigError;
+use service::{ConfigError, vital};
 use sv2_transport::Tcp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -90,7 +90,8 @@ impl Running {
         settled(&self.pool).await;
     }
 
-    /// Waits until the miner has been told to stop and has.
+    /// Waits until the miner has been told to stop and has. It stops of itself if a part that it can't do without has
+    /// crashed.
     pub async fn ended(&self) {
         self.everything.wait().await;
     }
@@ -108,6 +109,7 @@ pub async fn start(config: MinerConfig, stop: CancellationToken) -> Result<Runni
     let measured = tokio::task::spawn_blocking(move || hashes_per_second(&hashing, CALIBRATION)).await;
     let hashrate = measured.map_err(|error| StartError::Thread(io::Error::other(error)))?;
 
+    let stop = stop.child_token();
     let stops = Stops::new(&stop);
     let unfinished = stops.clone().drop_guard();
     let (jobs, newest_job) = watch::channel(None);
@@ -115,7 +117,8 @@ pub async fn start(config: MinerConfig, stop: CancellationToken) -> Result<Runni
     let (told, ids) = mpsc::channel(QUOTES);
     let hasher = Hasher::start(&hashing, &newest_job, &found, &stops.hashing).map_err(StartError::Thread)?;
     drop(found);
-    let collecting = collect(ids, redeemer.clone(), stops.wallet.clone());
+    // Dropped, and so the end of all, if the wallet beside it crashes.
+    let collecting = vital(stop.clone(), collect(ids, redeemer.clone(), stops.wallet.clone()));
     let wallet = wallet_thread(task, stops.wallet.clone(), collecting).map_err(StartError::Thread)?;
     unfinished.disarm();
 
@@ -129,10 +132,12 @@ pub async fn start(config: MinerConfig, stop: CancellationToken) -> Result<Runni
         config: config.pool.clone(),
     };
     let connection = TaskTracker::new();
-    connection.spawn(stratum::run(client, ends, Tcp, stops.connection.clone()));
+    let mining = stratum::run(client, ends, Tcp, stops.connection.clone());
+    connection.spawn(vital(stop.clone(), mining));
     if let Some(url) = &config.pool.http_url {
         let listing = Listing::new(url, locking_key);
-        connection.spawn(follow(listing, told, pool.clone(), stops.connection.clone()));
+        let following = follow(listing, told, pool.clone(), stops.connection.clone());
+        connection.spawn(vital(stop.clone(), following));
     }
     connection.close();
 

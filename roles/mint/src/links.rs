@@ -7,6 +7,7 @@ use mint_ledger::Ledger;
 use mint_link::{
     DeviceInfo, HeaderHash, LinkMetrics, LinkStatus, MintKey, MintLink, MintTimers, PoolTarget, QuoteAnswer, QuoteCall,
 };
+use service::vital;
 use stats_push::RunId;
 use tokio::sync::{broadcast, broadcast::error::RecvError, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -126,13 +127,6 @@ impl Links {
     }
 }
 
-/// Runs a part to its end. If it panics, or is dropped before, the mint stops.
-async fn vital(mint: CancellationToken, part: impl Future<Output = ()>) {
-    let crashed = mint.drop_guard();
-    part.await;
-    crashed.disarm();
-}
-
 /// Carries what the ledger says of issued quotes to the links, for as long as there are any. A share's quote asks for the
 /// share's hash; other quotes are no pool's business.
 async fn tell_issued(
@@ -164,20 +158,5 @@ async fn forward(mut inbox: mpsc::Receiver<QuoteCall>, desk: &QuoteDesk) {
             QuoteAnswer::Refused { code, message, .. } => answer.refused(code, message),
         };
         desk.hand_in(request, answer).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_part_that_crashes_stops_the_mint_and_one_that_ends_does_not() {
-        let mint = CancellationToken::new();
-        tokio::spawn(vital(mint.clone(), async {})).await.unwrap();
-        assert!(!mint.is_cancelled());
-        let crash = async { panic!("as a link could") };
-        assert!(tokio::spawn(vital(mint.clone(), crash)).await.is_err());
-        assert!(mint.is_cancelled());
     }
 }

@@ -36,7 +36,7 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut hangups = signal(SignalKind::hangup()).context("SIGHUP can't be waited for")?;
-    let running = pool::start(config, stop).await?;
+    let running = pool::start(config, stop.clone()).await?;
     say(format_args!("mint-link={}", running.mint_link_address()));
     say(format_args!("mining={}", running.mining_address()));
     say(format_args!("dashboard={}", running.dashboard_address()));
@@ -51,6 +51,7 @@ async fn run(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
         () = running.ended() => {}
         () = reloading => {}
     }
+    anyhow::ensure!(stop.is_cancelled(), "a part of the pool has crashed, see the log");
     Ok(())
 }
 

@@ -149,7 +149,8 @@ impl Running {
         self.pump.counts()
     }
 
-    /// Waits until the pool has been told to stop and has: at most 5 s after.
+    /// Waits until the pool has been told to stop and has: at most 5 s after. It stops of itself if a part that it can't do
+    /// without has crashed.
     pub async fn ended(self) {
         if let Err(error) = self.end.await {
             warn!(%error, "the pool did not end in order");

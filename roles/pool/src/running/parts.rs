@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
-use service::{BindError, bind};
+use service::{BindError, bind, vital};
 use stats_push::SnapshotCache;
 use sv2_transport::AuthorityKeypair;
 use tokio::net::TcpListener;
@@ -97,34 +97,30 @@ impl Parts {
             sessions_tx,
             link_metrics,
         );
-        let link = tokio::spawn({
+        let link = begin(&stop, {
             let stop = stop.clone();
             async move {
                 Arc::new(pool_link).listen(listeners.link, stop).await;
                 link_up.store(false, Ordering::Relaxed);
             }
         });
-        let mining = tokio::spawn({
+        let mining = begin(&stop, {
             let (mining, stop, up) = (self.mining, stop.clone(), Arc::clone(&self.status.mining.up));
             async move {
                 mining.run(listeners.mining, stop).await;
                 up.store(false, Ordering::Relaxed);
             }
         });
-        let aging = tokio::spawn({
+        let aging = begin(&stop, {
             let (cache, stop) = (self.cache.clone(), stop.clone());
             async move { cache.run(stop).await }
         });
         let stop_pump = CancellationToken::new();
         let pump = Pump::new(self.outbox.clone(), self.pump_config, self.status.pump.clone());
-        let pump = tokio::spawn(pump.run(sessions, stop_pump.clone()));
+        let pump = begin(&stop, pump.run(sessions, stop_pump.clone()));
         let router = dashboard::pool_router(self.cache, Arc::new(self.status), metrics);
-        let http = tokio::spawn(dashboard::serve_within(
-            listeners.dashboard,
-            router,
-            self.dashboard_limits,
-            stop.clone(),
-        ));
+        let http = dashboard::serve_within(listeners.dashboard, router, self.dashboard_limits, stop.clone());
+        let http = begin(&stop, http);
 
         stop.cancelled().await;
         let http = ended("dashboard", DASHBOARD_END, http);
@@ -165,6 +161,11 @@ pub(super) fn link_config(section: &MintLinkSection, authority: AuthorityKeypair
         queue: section.window,
         ..PoolLinkConfig::new(authority)
     }
+}
+
+/// Starts a part. If it crashes the pool stops: shares would wait for a pump that is gone, and nobody would see it.
+fn begin(stop: &CancellationToken, part: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(vital(stop.clone(), part))
 }
 
 /// Waits for a part's end, and says so if it had to be cut short.

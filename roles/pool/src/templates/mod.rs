@@ -23,6 +23,7 @@ mod work;
 
 use std::sync::Arc;
 
+use service::vital;
 use template_distribution_sv2::{CoinbaseOutputConstraints, SubmitSolutionOwned};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -90,7 +91,7 @@ impl Templates {
     }
 }
 
-/// Starts the configured source; it runs until `stop`, and the task ends then. `constraints` says how much room the pool
+/// Starts the configured source; it runs until `stop`, and the task ends then. If it crashes `stop` is cancelled. `constraints` says how much room the pool
 /// needs in the coinbase transaction; the embedded chain has room for any.
 ///
 /// Returns at once. The embedded chain has work by then; from another process it comes later.
@@ -106,15 +107,18 @@ pub fn start(
     let (solutions, inbox) = mpsc::channel(SOLUTIONS);
     let board = Board::new(Arc::clone(&shared));
     let task = match config.source {
-        Source::Embedded => tokio::spawn(Embedded::new(&config.embedded, board).run(inbox, stop)),
+        Source::Embedded => {
+            let embedded = Embedded::new(&config.embedded, board);
+            tokio::spawn(vital(stop.clone(), embedded.run(inbox, stop)))
+        }
         Source::Sv2Tp => {
             let provider = sv2_tp::Provider::new(config.sv2_tp.clone(), constraints);
-            tokio::spawn(Client::new(provider, board, inbox).run(stop))
+            tokio::spawn(vital(stop.clone(), Client::new(provider, board, inbox).run(stop)))
         }
         #[cfg(feature = "bitcoin-core")]
         Source::BitcoinCore => {
             let node = bitcoin_core::Node::new(config.bitcoin_core.clone(), constraints);
-            tokio::spawn(Client::new(node, board, inbox).run(stop))
+            tokio::spawn(vital(stop.clone(), Client::new(node, board, inbox).run(stop)))
         }
         #[cfg(not(feature = "bitcoin-core"))]
         Source::BitcoinCore => return Err(TemplateError::NotBuilt),
