@@ -360,4 +360,6 @@ fn falls(previous: &Snapshot, next: &Snapshot) -> bool {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

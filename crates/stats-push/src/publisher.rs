@@ -71,7 +71,7 @@ impl Publisher {
     }
 
     /// Waits until a snapshot is due and takes it; `None` after the final one. If the ledger is gone the mint has
-    /// stopped: the final snapshot follows at once.
+    /// stopped: the final snapshot follows, at once or when a change that waits has waited for its gap.
     ///
     /// Cancel-safe: a call that is dropped has taken nothing.
     pub async fn next(&mut self) -> Option<Snapshot> {
@@ -110,5 +110,7 @@ async fn signalled(signals: &mut watch::Receiver<Signals>) {
     }
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

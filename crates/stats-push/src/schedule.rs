@@ -151,4 +151,6 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;
