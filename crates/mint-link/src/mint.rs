@@ -179,7 +179,7 @@ impl MintLink {
             .error
     }
 
-    fn connect_by<C: Connector + 'static>(
+    pub(crate) fn connect_by<C: Connector + 'static>(
         &self,
         connector: C,
         target: PoolTarget,

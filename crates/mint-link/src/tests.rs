@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{testkit::*, *};
 
+mod histories;
+
 /// A mint and a pool, and the session between them.
 struct Both {
     quotes: mpsc::Receiver<QuoteCall>,

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod heartbeats;
+mod histories;
 mod issued;
 mod lives;
 mod negotiation;

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod admission;
+mod histories;
 mod seats;
 mod sessions;
 mod silence;
