@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common_messages_sv2::{Protocol, SetupConnectionOwned};
 use futures::{SinkExt, StreamExt};
-use sv2_transport::{AuthorityKeypair, Frame, HEADER, Secured, initiate};
+use fuzz_test::frames;
+use sv2_transport::{AuthorityKeypair, Frame, Secured, initiate};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -78,14 +79,13 @@ impl FuzzTarget {
         })
     }
 
-    /// Serves a miner that says `input` after its setup: the flags of the setup in its first byte, then whole frames, one
-    /// after the other. What comes after the last whole frame is not sent.
+    /// Serves a miner that says `input` after its setup: the flags of the setup in its first byte, then [`frames`], one
+    /// after the other.
     ///
     /// # Errors
     /// The session hangs. A session that panics does so here.
     pub fn feed(&self, input: &[u8]) -> Result<(), FuzzError> {
         let (flags, rest) = input.split_first().unwrap_or((&0, &[]));
-        let frames = frames(rest);
         let (miner, pool) = tokio::io::duplex(16 * 1024);
         let stop = CancellationToken::new();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -98,7 +98,7 @@ impl FuzzTarget {
                 .map_err(failed)?;
             let saying = async {
                 writer.send(setup(*flags)?).await.map_err(failed)?;
-                for frame in frames {
+                for frame in frames(rest) {
                     // The pool may have closed the connection, which is an answer, too.
                     if writer.feed(frame).await.is_err() {
                         break;
@@ -135,24 +135,8 @@ fn setup(flags: u8) -> Result<Frame, FuzzError> {
     Ok(Frame::new(0, 0, payload))
 }
 
-/// The whole frames at the front of `bytes`.
-fn frames(mut bytes: &[u8]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    while let Some(&[_, _, _, a, b, c]) = bytes.first_chunk::<HEADER>() {
-        let size = HEADER + u32::from_le_bytes([a, b, c, 0]) as usize;
-        let Some((frame, rest)) = bytes.split_at_checked(size) else {
-            break;
-        };
-        frames.extend(Frame::from_bytes(frame));
-        bytes = rest;
-    }
-    frames
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use mining_sv2::*;
     use proptest::prelude::*;
 
@@ -172,11 +156,6 @@ mod tests {
         assert!(matches!(refused, Err(sv2_transport::HandshakeError::WrongAuthority)));
         let ended = target.server.floor.metrics.endings();
         assert_eq!(ended.into_iter().collect::<Vec<_>>(), [("closed_early", 1)]);
-    }
-
-    /// Seeds of the fuzzer: one file for each kind of conversation.
-    fn corpus() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/session")
     }
 
     fn frame<M: binary_sv2::Encodable + binary_sv2::GetSize>(msg_type: u8, message: M) -> Vec<u8> {
@@ -247,26 +226,15 @@ mod tests {
     fn no_seed_of_the_fuzzer_ends_the_pool() {
         let dir = tempfile::tempdir().unwrap();
         let target = FuzzTarget::new(dir.path()).unwrap();
-        let mut files: Vec<PathBuf> = std::fs::read_dir(corpus())
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .collect();
-        files.sort();
-        assert!(files.len() >= 2, "{}", corpus().display());
-        for file in files {
-            let input = std::fs::read(&file).unwrap();
-            target
-                .feed(&input)
-                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        }
+        fuzz_test::replay("session", |input| target.feed(input).unwrap());
     }
 
     #[test]
     fn the_seeds_are_conversations_of_today() {
         for (name, flags) in [("standard", 1), ("group", 0)] {
-            let seed = std::fs::read(corpus().join(name)).unwrap();
+            let seed = std::fs::read(fuzz_test::seeds_of("session").join(name)).unwrap();
             assert_eq!(seed, conversation(flags), "{name}");
-            assert_eq!(frames(&seed[1..]).len(), 7);
+            assert_eq!(frames(&seed[1..]).count(), 7);
         }
     }
 
