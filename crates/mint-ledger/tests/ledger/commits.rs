@@ -119,6 +119,28 @@ async fn a_failed_commit_counts_nothing_on_two_threads() {
     failed_commits().await;
 }
 
+#[tokio::test]
+async fn after_a_commit_of_unknown_outcome_the_totals_are_those_of_the_file() {
+    let files = Files::new();
+    let ledger = files.open().await;
+    commit_quote(&ledger, "hash", 8, 8, 0).await;
+    files.by_hand().execute_batch(FAILING_COMMITS).unwrap();
+    // As if what fails below had gone through, and only the Ok been lost.
+    let beside = files.open().await;
+    commit_quote(&beside, "hash", 4, 4, 4).await;
+    let committed = assert_exact(&beside).await;
+    drop(beside);
+
+    set_failing(&files.path(), true);
+    let mut tx = begin(&ledger).await;
+    tx.add_mint_quote(quote("hash", Some(4))).await.unwrap();
+    assert!(tx.commit().await.is_err());
+    assert_eq!(*totals(&ledger), committed);
+    set_failing(&files.path(), false);
+    commit_quote(&ledger, "hash", 2, 2, 2).await;
+    assert_eq!(assert_exact(&ledger).await.version, committed.version + 1);
+}
+
 /// Two workers and many writers is where stock cdk-sqlite stalls in "database is locked".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_two_writers_never_meet_a_locked_database() {

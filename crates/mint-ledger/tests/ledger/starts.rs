@@ -117,6 +117,21 @@ async fn stored_totals_that_make_no_sense_are_an_error_until_a_recount() {
 }
 
 #[tokio::test]
+async fn a_recount_counts_what_is_there_whatever_is_stored() {
+    let files = Files::new();
+    commit_quote(&files.open().await, "hash", 8, 8, 8).await;
+    let by_hand = "UPDATE mint_quote SET amount_paid = 9, amount_issued = 9";
+    assert_eq!(files.by_hand().execute(by_hand, []).unwrap(), 1);
+    let recount = LedgerOptions {
+        recount: true,
+        ..LedgerOptions::default()
+    };
+    let ledger = files.open_with(recount).await.unwrap();
+    let counted = assert_exact(&ledger).await;
+    assert_eq!((counted.version, counted.ehash.amounts.issued), (3, 9));
+}
+
+#[tokio::test]
 async fn an_audit_of_a_file_without_totals_says_so() {
     let files = Files::new();
     files.database().await;
