@@ -49,8 +49,9 @@ fn decoder_seeds() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// A conversation of all that goes in this direction, after moves of the target's own, and raw bytes.
-fn end_seeds(direction: &str, manners: [u8; 2], own: &[u8]) -> Vec<(String, Vec<u8>)> {
+/// A conversation of all that goes in this direction, after moves of the target's own, one that the other end breaks off,
+/// and raw bytes.
+fn end_seeds(direction: &str, manners: [u8; 2], own: &[u8], broken_off: &[u8]) -> Vec<(String, Vec<u8>)> {
     let said: Vec<Vec<u8>> = vectors()
         .iter()
         .filter(|vector| vector["direction"] == direction)
@@ -64,6 +65,7 @@ fn end_seeds(direction: &str, manners: [u8; 2], own: &[u8]) -> Vec<(String, Vec<
             "vectors-otherwise".to_owned(),
             [&manners[1..], &conversation, own, &conversation].concat(),
         ),
+        ("broken-off".to_owned(), broken_off.to_vec()),
         ("without-setup".to_owned(), [&[4], conversation.as_slice()].concat()),
         ("raw-handshake".to_owned(), [&[2], raw.as_slice()].concat()),
         ("raw-ciphertext".to_owned(), [&[3], raw.as_slice()].concat()),
@@ -71,14 +73,25 @@ fn end_seeds(direction: &str, manners: [u8; 2], own: &[u8]) -> Vec<(String, Vec<
 }
 
 fn seeds() -> Vec<(PathBuf, Vec<u8>)> {
-    // The ledger changes, wallets mint, everything is granted, statistics are asked for, and time passes; it stops later.
+    // Everything is granted, the ledger changes, wallets mint, statistics are asked for, and time passes.
     let mint_moves = [3, 7, 1, 0, 0, 1, 1, 0, 2, 9, 4, 1, 0, 60, 4, 0, 4, 3, 1, 0];
     // Everything is asked for and proven; a snapshot, an answer, requests, redeemed quotes, an older snapshot, time.
     let pool_moves = [1, 7, 2, 0, 4, 9, 5, 1, 6, 33, 6, 200, 7, 0, 9, 3, 0, 40, 4, 8, 4, 70];
+    // The mint stops while it works; the pool lists another mint than the one that works.
+    let broken_off = (
+        [0, 3, 7, 1, 0, 0, 1, 1, 0, 5, 0, 1, 0],
+        [0, 1, 7, 3, 0, 4, 9, 6, 33, 8, 1, 4, 10],
+    );
     let targets = [
         ("decoders", decoder_seeds()),
-        ("mint_end", end_seeds("pool to mint", [0, 0], &mint_moves)),
-        ("pool_end", end_seeds("mint to pool", [8, 16], &pool_moves)),
+        (
+            "mint_end",
+            end_seeds("pool to mint", [0, 8], &mint_moves, &broken_off.0),
+        ),
+        (
+            "pool_end",
+            end_seeds("mint to pool", [8, 16], &pool_moves, &broken_off.1),
+        ),
     ];
     let files = targets.into_iter().flat_map(|(target, seeds)| {
         let directory = seeds_of(target);

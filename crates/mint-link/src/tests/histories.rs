@@ -287,7 +287,7 @@ async fn play(pipe: usize, interval: u32, events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn p4_p8_p9_p11_whatever_the_line_does_the_pool_shows_what_the_mint_has_counted(

@@ -272,7 +272,7 @@ fn play(events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn p8_p9_p10_whatever_sessions_do_a_reader_sees_what_the_promises_say(events in events()) {

@@ -313,7 +313,7 @@ async fn play(config: PushConfig, pipe: usize, events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn p2_to_p8_p10_whatever_a_pool_does_the_mint_keeps_its_promises(

@@ -149,6 +149,8 @@ struct Bench {
     /// The mint whose session works, with the role's end of it.
     working: Option<(u64, MintSession)>,
     worked_once: bool,
+    /// Sessions whose mint has lost the place, in the hands of a role that has not let them go.
+    replaced: Vec<MintSession>,
     /// The run of the mint that works, once it is known, and those that have lost the place to another.
     run: Option<u64>,
     displaced: Vec<u64>,
@@ -175,6 +177,7 @@ impl Bench {
             came: 0,
             working: None,
             worked_once: false,
+            replaced: Vec::new(),
             run: None,
             displaced: Vec::new(),
             latest: None,
@@ -230,7 +233,8 @@ impl Bench {
         }
         // Where the run of the one that works is known, the pool waits for the newcomer to tell its own.
         let session = self.pool.sessions.recv().await.unwrap();
-        self.working = Some((self.came, session));
+        let before = self.working.replace((self.came, session));
+        self.replaced.extend(before.map(|(_, session)| session));
         self.worked_once = true;
         self.run = None;
         if let Some(first) = first {
@@ -329,6 +333,7 @@ impl Bench {
                 self.mints.push(mint);
             }
         }
+        self.replaced.clear();
     }
 
     /// What a reader sees is what the promises say.
@@ -370,7 +375,7 @@ async fn play(events: Vec<Event>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn p8_p9_p10_whatever_mints_do_the_pool_shows_what_the_promises_say(events in events()) {
