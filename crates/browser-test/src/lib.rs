@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use driver::{Command, Driver};
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, wd::WindowHandle};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::time::{self, Instant};
@@ -30,6 +30,19 @@ const FLAGS: [&str; 10] = [
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 ];
+
+/// Finds what keeps people from using a page: <https://github.com/dequelabs/axe-core>, licence beside it.
+const AXE: &str = include_str!("../assets/axe/axe.min.js");
+
+/// Answers with a line for each thing found: the rule, what it asks for, and where.
+const RUN_AXE: &str = "
+    const done = arguments[arguments.length - 1];
+    axe.run(document, { resultTypes: ['violations'] }).then(
+        ({ violations }) => done(violations.flatMap(({ id, help, nodes }) =>
+            nodes.map(({ target, failureSummary }) => `${id}: ${help}: ${target}: ${failureSummary}`))),
+        (error) => done([`axe failed: ${error}`]),
+    );
+";
 
 /// The system setting that a page sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +87,10 @@ pub enum BrowserError {
         page: String,
     },
 }
+
+/// A page that another tab hides.
+#[derive(Debug)]
+pub struct Covered(WindowHandle);
 
 /// A browser with one tab. Dropping it ends the browser.
 #[derive(Debug)]
@@ -153,6 +170,12 @@ impl Browser {
             .await?)
     }
 
+    /// Evaluates a JavaScript expression that is a promise, and waits for it.
+    pub async fn eval_async(&self, expression: &str) -> Result<Value, BrowserError> {
+        let script = format!("const done = arguments[arguments.length - 1]; ({expression}).then(done);");
+        Ok(self.client.execute_async(&script, Vec::new()).await?)
+    }
+
     /// The text of the element with this id, as it is in the document.
     pub async fn text(&self, id: &str) -> Result<String, BrowserError> {
         let text = self
@@ -189,6 +212,31 @@ impl Browser {
             }
             time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// What axe-core finds on the page as it is.
+    pub async fn axe(&self) -> Result<Vec<String>, BrowserError> {
+        if self.eval("typeof axe").await? == "undefined" {
+            self.client.execute(AXE, Vec::new()).await?;
+        }
+        let found = self.client.execute_async(RUN_AXE, Vec::new()).await?;
+        let found = found.as_array().ok_or(BrowserError::Answer("axe"))?;
+        Ok(found.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// Opens another tab in front: the page is hidden until [`uncover`](Self::uncover). Meanwhile everything asked of
+    /// this browser concerns the other tab.
+    pub async fn cover(&self) -> Result<Covered, BrowserError> {
+        let page = self.client.window().await?;
+        let front = self.client.new_window(true).await?;
+        self.client.switch_to_window(front.handle).await?;
+        Ok(Covered(page))
+    }
+
+    /// Closes the tab in front.
+    pub async fn uncover(&self, Covered(page): Covered) -> Result<(), BrowserError> {
+        self.client.close_window().await?;
+        Ok(self.client.switch_to_window(page).await?)
     }
 
     /// Writes the whole page, as far as it scrolls, to a PNG file.

@@ -1,10 +1,20 @@
-// Keeps the page going: the mint's statistics from the stream, the pool's own figures by polling, the age by counting.
+// Keeps the page going: the mint's statistics from the stream, the rest by polling, the ages by counting.
 
-import { follow, poll } from './feed.js';
-import { countAges, showAge, showPool, showStats, showStatus } from './view.js';
+import { startCharts } from './charts.js';
+import { switchColours } from './colours.js';
+import { ask, follow, poll, whileVisible } from './feed.js';
+import { showLinks } from './links.js';
+import { LAST_HOUR, showRates } from './rates.js';
+import { countAges, fill, showAge, showPool, showStats, showStatus } from './view.js';
+
+/** The rates and the bars of the last hour change slowly. */
+const RATES_MS = 10_000;
 
 // Relative to this script, so that the page works under any path that a reverse proxy gives it.
 const api = (path) => new URL(`../api/v1/${path}`, import.meta.url);
+
+const charts = startCharts({ ask: (path) => ask(api(path)), whileVisible });
+switchColours(charts.repaint);
 
 /** How old the numbers were when the server last told, and when that was by this page's own steady clock. */
 let told = { age: null, at: 0 };
@@ -24,6 +34,11 @@ setInterval(countAge, 500);
 
 let latest = null;
 
+/** The charts get totals while they are live, as the server's history does. */
+function chart({ status, quotes_redeemed: redeemed, quotes_by_state: states, stale_after_ms: staleAfterMs }, ageMs) {
+  charts.tell(status === 'live' ? { redeemed, states, ageMs, staleAfterMs } : { ageMs, staleAfterMs });
+}
+
 follow({
   stream: api('mint/stats/stream'),
   stats: api('mint/stats'),
@@ -31,18 +46,36 @@ follow({
     latest = stats;
     showStats(stats);
     tellAge(stats.age_ms);
+    chart(stats, stats.age_ms);
   },
   onAge(beat) {
     if (latest) {
       latest = { ...latest, status: beat.status };
       showStats(latest);
+      chart(latest, beat.age_ms);
     }
     tellAge(beat.age_ms);
   },
   onLost: () => showStatus('offline'),
 });
 
-if (document.querySelector('[data-source="pool"]')) {
+poll(
+  api(LAST_HOUR),
+  (history) => {
+    fill('history', history);
+    showRates(history);
+  },
+  RATES_MS,
+);
+
+if (document.getElementById('links')) {
+  poll(api('links'), (links) => {
+    fill('links', links);
+    showLinks(links);
+  });
+}
+
+if (document.getElementById('miners-table')) {
   // The page's own ages were told when it was loaded, which its clock counts from.
   let toldAt = 0;
   const count = () => countAges(performance.now() - toldAt);
@@ -51,5 +84,6 @@ if (document.querySelector('[data-source="pool"]')) {
     toldAt = performance.now();
     showPool(pool);
     count();
+    charts.tell({ requested: pool.quotes.requested, hashrate: pool.hashrate });
   });
 }

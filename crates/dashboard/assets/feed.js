@@ -9,7 +9,7 @@ const BACKOFF_MS = { first: 500, last: 10_000 };
 const hidden = () => document.visibilityState === 'hidden';
 
 /** Fetches JSON, always from the server, or throws. */
-async function ask(url) {
+export async function ask(url) {
   const signal = AbortSignal.timeout(POLL_DEADLINE_MS);
   const answer = await fetch(url, { cache: 'no-store', headers: { accept: 'application/json' }, signal });
   if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
@@ -17,7 +17,7 @@ async function ask(url) {
 }
 
 /** Runs `start` while the tab can be seen; what it returns stops it. */
-function whileVisible(start) {
+export function whileVisible(start) {
   let stop = null;
   const update = () => {
     if (hidden()) {
@@ -38,7 +38,7 @@ function whileVisible(start) {
 }
 
 /** Asks again and again, one question at a time. */
-function repeat(url, onAnswer, onFailure) {
+function repeat(url, onAnswer, onFailure, every = POLL_MS) {
   let stopped = false;
   let timer;
   const turn = async () => {
@@ -48,7 +48,7 @@ function repeat(url, onAnswer, onFailure) {
     } catch {
       if (!stopped) onFailure();
     }
-    if (!stopped) timer = setTimeout(turn, POLL_MS);
+    if (!stopped) timer = setTimeout(turn, every);
   };
   turn();
   return () => {
@@ -57,9 +57,9 @@ function repeat(url, onAnswer, onFailure) {
   };
 }
 
-/** Polls `url` while the tab can be seen. */
-export function poll(url, onAnswer) {
-  whileVisible(() => repeat(url, onAnswer, () => {}));
+/** Polls `url` while the tab can be seen, every 3 s unless another time is given. */
+export function poll(url, onAnswer, every) {
+  whileVisible(() => repeat(url, onAnswer, () => {}, every));
 }
 
 /**

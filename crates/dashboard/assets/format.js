@@ -40,12 +40,29 @@ export function hashrate(perSecond) {
   return `${value.toFixed(decimals)} ${HASHRATES[unit]}`;
 }
 
+/** How many a minute, three digits of it or all that are whole. */
+export function rate(perMinute) {
+  if (perMinute === 0) return '0 / min';
+  const decimals = perMinute < 9.995 ? 2 : perMinute < 99.95 ? 1 : 0;
+  return `${decimals === 0 ? grouped(Math.round(perMinute)) : perMinute.toFixed(decimals)} / min`;
+}
+
+const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+
+/** A number where there is little room: `1.2K`. */
+export const compact = (number) => short.format(number);
+
 const listener = (address) => address.replace(/^(0\.0\.0\.0|\[::\]):(\d+)$/, "port $2 of this pool's host");
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 /** A time in the reader's own zone. */
 export const time = (rfc3339) => local.format(new Date(rfc3339));
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'full' });
+
+/** The same with its zone by name, and in UTC: for who wants to know exactly. */
+export const zoned = (rfc3339) => `${exact.format(new Date(rfc3339))} (${rfc3339})`;
 
 /** How a field is written, by the `data-as` of its element. */
 export const kinds = {
@@ -57,6 +74,7 @@ export const kinds = {
   skew,
   age,
   hashrate,
+  rate,
   listener,
   source: (connected) => (connected ? 'connected' : 'away, its last template serves'),
 };

@@ -1,64 +1,41 @@
 // The table of miners, as src/pages/miners.rs has it: a row for each open channel, the newest on top.
 
-import { UNKNOWN, grouped, hashrate } from './format.js';
+import { grouped, hashrate } from './format.js';
+import { Table, write } from './table.js';
 
-const LABELS = ['Hashrate', 'Accepted', 'Rejected', 'Last share', 'Connected for', 'Channel', 'Earns'];
+/** Vardiff aims at a share every ten seconds: a miner that works is hardly ever silent for so long. */
+const QUIET_MS = 180_000;
 
-function newRow({ id, identity }) {
-  const tr = document.createElement('tr');
-  tr.dataset.channel = id;
-  const head = document.createElement('th');
-  head.scope = 'row';
-  head.textContent = identity;
-  tr.append(head);
-  for (const label of LABELS) {
-    const cell = document.createElement('td');
-    cell.dataset.label = label;
-    cell.append(document.createElement('span'));
-    tr.append(cell);
-  }
-  return tr;
+const byId = (id) => document.getElementById(id);
+
+const COLUMNS = [
+  { label: 'Hashrate', of: (miner) => miner.hashrate, cell: (miner) => (miner.hashrate === null ? null : hashrate(miner.hashrate)) },
+  { label: 'Accepted', of: (miner) => miner.accepted, cell: (miner) => grouped(miner.accepted) },
+  { label: 'Rejected', of: (miner) => miner.rejected, cell: (miner) => grouped(miner.rejected) },
+  { label: 'Quotes', of: (miner) => miner.quotes, cell: (miner) => grouped(miner.quotes) },
+  {
+    label: 'Last share',
+    of: (miner) => miner.last_share_age_ms,
+    cell: ({ last_share_age_ms: ageMs }) => (ageMs === null ? 'none yet' : { ageMs }),
+  },
+  { label: 'Connected for', of: (miner) => miner.connected_for_ms, cell: (miner) => ({ ageMs: miner.connected_for_ms }) },
+  { label: 'Channel', of: (miner) => miner.kind, up: true, cell: (miner) => miner.kind },
+  { label: 'Earns', of: (miner) => Number(miner.earns), cell: (miner) => (miner.earns ? 'ehash' : 'nothing: no key') },
+];
+
+let table = null;
+
+function mark(row, miner) {
+  row.dataset.earns = miner.earns;
+  row.dataset.quiet = miner.last_share_age_ms > QUIET_MS;
 }
 
-/** Text, or a number of milliseconds that counts on. */
-function fields(miner) {
-  return [
-    miner.hashrate === null ? UNKNOWN : hashrate(miner.hashrate),
-    grouped(miner.accepted),
-    grouped(miner.rejected),
-    miner.last_share_age_ms ?? 'none yet',
-    miner.connected_for_ms,
-    miner.kind,
-    miner.earns ? 'ehash' : 'nothing: no key',
-  ];
-}
-
-/** Shows the open channels. Rows of channels that are gone go too; ages are left to whoever counts them on. */
-export function showMiners({ channels, channels_list: list }, write) {
-  const byId = (id) => document.getElementById(id);
-  const table = byId('miners-table');
-  const body = table.tBodies[0];
-  const rows = new Map([...body.rows].map((tr) => [tr.dataset.channel, tr]));
-  const wanted = [...list]
-    .sort((a, b) => b.id - a.id)
-    .map((miner) => {
-      const tr = rows.get(String(miner.id)) ?? newRow(miner);
-      tr.dataset.earns = miner.earns;
-      fields(miner).forEach((field, index) => {
-        const element = tr.cells[index + 1].firstElementChild;
-        if (typeof field === 'number') {
-          element.dataset.ageMs = field;
-        } else {
-          delete element.dataset.ageMs;
-          write(element, field);
-        }
-      });
-      return tr;
-    });
-  if (wanted.length !== body.rows.length || wanted.some((tr, index) => body.rows[index] !== tr)) body.replaceChildren(...wanted);
-  table.hidden = wanted.length === 0;
-  byId('miners-empty').hidden = wanted.length > 0;
+/** Shows the open channels; ages are left to whoever counts them on. */
+export function showMiners({ channels, channels_list: list }) {
+  table ??= new Table(byId('miners-table'), { key: (miner) => miner.id, name: (miner) => miner.identity, columns: COLUMNS, mark });
+  table.show([...list].sort((a, b) => b.id - a.id));
+  byId('miners-empty').hidden = list.length > 0;
   write(byId('miners-empty'), channels === null ? 'This pool does not tell of its miners yet.' : 'No miner is connected. Connect one as told below: it appears here by itself.');
-  const all = channels === null || channels <= wanted.length || wanted.length === 0;
-  write(byId('miners-note'), all ? 'A row for each open channel, the newest first' : `The ${grouped(wanted.length)} channels with the newest shares, of ${grouped(channels)}`);
+  const all = channels === null || channels <= list.length || list.length === 0;
+  write(byId('miners-note'), all ? 'A row for each open channel, the newest first' : `The ${grouped(list.length)} channels with the newest shares, of ${grouped(channels)}`);
 }

@@ -1,23 +1,22 @@
 // Writes what was told into the page. The server has rendered the same elements: each names its field and its form.
 
-import { UNKNOWN, age, grouped, kinds, time } from './format.js';
+import { UNKNOWN, age, grouped, kinds, zoned } from './format.js';
 import { showMiners } from './miners.js';
+import { write } from './table.js';
+import { showUnits } from './units.js';
 
 const byId = (id) => document.getElementById(id);
 const known = (value) => value !== null && value !== undefined;
 const at = (data, path) => path.split('.').reduce((value, name) => value?.[name], data);
 
-/** Touches the page only where something changed. */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 const words = new Map([...byId('reasons').children].map((item) => [item.dataset.status, item]));
 
 /** Fills the fields of the sections that show `source`, and says why one is not known: `unknown`, or as its note has it. */
-function fill(source, data, unknown) {
+export function fill(source, data, unknown) {
   for (const section of document.querySelectorAll(`[data-source="${source}"]`)) {
     for (const element of section.querySelectorAll('[data-field]')) {
+      // A section may hold one of another source.
+      if (element.closest('[data-source]') !== section) continue;
       const value = at(data, element.dataset.field);
       const text = known(value) ? kinds[element.dataset.as](value) : UNKNOWN;
       if (element.dataset.as === 'age' && known(value)) {
@@ -27,7 +26,7 @@ function fill(source, data, unknown) {
       delete element.dataset.ageMs;
       write(element, text);
       if (element.dataset.as === 'count') element.dataset.size = text.length < 11 ? '' : text.length < 16 ? 'long' : 'huge';
-      if (element.dataset.as === 'time') element.title = value ?? '';
+      if (element.dataset.as === 'time' && known(value)) element.title = zoned(value);
     }
     for (const note of section.querySelectorAll('[data-note-for]')) {
       const value = at(data, byId(note.dataset.noteFor).dataset.field);
@@ -58,40 +57,6 @@ function showBar(quotes) {
   });
 }
 
-function row(unit) {
-  const labels = ['Quotes issued', 'Quotes paid', 'Quotes unpaid', 'Amount issued', 'Amount paid', 'Amount unpaid', 'Last issued'];
-  const tr = document.createElement('tr');
-  tr.dataset.unit = unit;
-  const head = document.createElement('th');
-  head.scope = 'row';
-  head.textContent = unit;
-  tr.append(head);
-  for (const label of labels) {
-    const cell = document.createElement('td');
-    cell.dataset.label = label;
-    tr.append(cell);
-  }
-  return tr;
-}
-
-function showUnits(stats) {
-  const body = byId('units')?.tBodies[0];
-  if (!body) return;
-  const units = [...(stats.units ?? [])].reverse();
-  const rows = new Map([...body.rows].map((tr) => [tr.dataset.unit, tr]));
-  const wanted = units.map(({ unit, quotes, amounts, last_issued_at: issued }) => {
-    const tr = rows.get(unit) ?? row(unit);
-    const counts = [quotes.issued, quotes.paid, quotes.unpaid, amounts.issued, amounts.paid, amounts.unpaid];
-    const texts = [...counts.map(grouped), known(issued) ? time(issued) : 'never'];
-    texts.forEach((text, index) => write(tr.cells[index + 1], text));
-    return tr;
-  });
-  if (wanted.length !== body.rows.length || wanted.some((tr, index) => body.rows[index] !== tr)) body.replaceChildren(...wanted);
-  const hiddenUnits = stats.units_total > units.length;
-  write(byId('units-note'), hiddenUnits ? `the newest ${units.length} of ${stats.units_total}` : 'the newest first');
-  byId('units-empty').hidden = units.length > 0;
-}
-
 /** Shows the mint's statistics as `/api/v1/mint/stats` tells them. */
 export function showStats(stats) {
   const key = stats.status === 'never' && stats.mint.connected ? 'waiting' : stats.status;
@@ -112,11 +77,14 @@ export function showPool(pool) {
   const oldest = quotes.oldest_waiting_ms;
   if (known(quotes.waiting)) note('quotes-waiting', known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered');
   if (known(quotes.refused)) {
-    const reasons = Object.entries(quotes.refused).map(([reason, count]) => `${reason}: ${grouped(count)}`);
+    const given = Object.entries(quotes.refused).filter(([, count]) => count > 0);
+    const reasons = given.map(([reason, count]) => `${reason.replaceAll('_', ' ')}: ${grouped(count)}`);
     note('quotes-refused', reasons.join(', ') || 'none');
   }
   byId('templates').dataset.away = template?.connected === false;
-  showMiners(pool, write);
+  byId('start').hidden = quotes.requested !== 0;
+  byId('step-miner').dataset.done = pool.miners > 0;
+  showMiners(pool);
 }
 
 function channelsNote(channels) {
@@ -139,6 +107,8 @@ export function showStatus(key) {
   document.documentElement.dataset.status = key;
   write(byId('status'), text?.dataset.label ?? key);
   write(byId('reason'), text?.textContent ?? '');
+  const mint = byId('step-mint');
+  if (mint && key !== 'offline') mint.dataset.done = key !== 'never';
 }
 
 /** Shows how old the numbers are; `null` where there are none. */

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde::{Deserialize, Deserializer};
 use service::{ConfigError, in_range};
 
-use crate::source::millis;
+use crate::{BasePath, source::millis};
 
 /// `[dashboard]` of a role whose page is served on this port of 127.0.0.1 unless the file says something else.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct DashboardSection<const PORT: u16> {
     pub max_streams: usize,
     /// How long a connection may take to send the header of its next request. 100 ms to 10 min; default 10 s.
     pub header_timeout: Duration,
+    /// The path under which a reverse proxy shows the pages, if it passes paths on as they are. Default none.
+    pub base_path: BasePath,
 }
 
 /// What stands in the file: serde has no defaults for structs with a constant.
@@ -29,6 +31,7 @@ struct RawSection {
     max_streams: usize,
     #[serde(rename = "header_timeout_ms", with = "service::duration::millis")]
     header_timeout: Duration,
+    base_path: BasePath,
 }
 
 impl Default for RawSection {
@@ -43,6 +46,7 @@ impl Default for RawSection {
             max_connections,
             max_streams,
             header_timeout,
+            base_path: BasePath::default(),
         }
     }
 }
@@ -54,6 +58,7 @@ impl<const PORT: u16> From<RawSection> for DashboardSection<PORT> {
             max_connections: raw.max_connections,
             max_streams: raw.max_streams,
             header_timeout: raw.header_timeout,
+            base_path: raw.base_path,
         }
     }
 }
@@ -153,6 +158,10 @@ mod tests {
                 "dashboard.header_timeout_ms = 99: expected 100 to 600000",
             ),
             ("connections = 1", "pool.toml: connections: unknown key"),
+            (
+                "base_path = \"pool\"",
+                "pool.toml: base_path = \"pool\": expected \"\" or a path such as \"/ehash\"",
+            ),
         ] {
             let error = limits(text).unwrap_err();
             assert!(error.starts_with(says), "{error}");

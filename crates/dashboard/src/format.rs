@@ -89,6 +89,19 @@ pub(crate) fn hashrate(per_second: f64) -> Option<String> {
     Some(format!("{value:.decimals$} {unit}"))
 }
 
+/// How many a minute, three digits of it or all that are whole; `None` for what is no such figure.
+pub(crate) fn rate(per_minute: f64) -> Option<String> {
+    if !per_minute.is_finite() || !(0.0..1e15).contains(&per_minute) {
+        return None;
+    }
+    Some(match per_minute {
+        0.0 => "0 / min".to_owned(),
+        ..9.995 => format!("{per_minute:.2} / min"),
+        ..99.95 => format!("{per_minute:.1} / min"),
+        _ => format!("{} / min", grouped(per_minute.round() as u64)),
+    })
+}
+
 /// Where a listener can be reached: its address, or only the port if it listens on all addresses.
 pub(crate) fn listener(address: &str) -> String {
     match address.parse::<SocketAddr>() {
@@ -179,6 +192,24 @@ mod tests {
         }
         for bad in [f64::NAN, f64::INFINITY, -1.0] {
             assert_eq!(hashrate(bad), None);
+        }
+    }
+
+    #[test]
+    fn rates_have_three_digits_or_all_whole_ones() {
+        let cases = [
+            (0.0, "0 / min"),
+            (0.041, "0.04 / min"),
+            (9.996, "10.0 / min"),
+            (59.96, "60.0 / min"),
+            (99.96, "100 / min"),
+            (12_345.6, "12,346 / min"),
+        ];
+        for (per_minute, text) in cases {
+            assert_eq!(rate(per_minute).as_deref(), Some(text), "{per_minute}");
+        }
+        for bad in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            assert_eq!(rate(bad), None);
         }
     }
 

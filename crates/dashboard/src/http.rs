@@ -7,7 +7,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Tells a reverse proxy (nginx) to pass a stream on as it comes.
 pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -49,14 +50,26 @@ pub(crate) async fn one_host(request: Request, next: Next) -> Response {
     )
 }
 
-/// An error of the JSON paths: `{"error":"one clear line"}`.
+/// An error of the JSON paths.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ApiError(pub(crate) StatusCode, pub(crate) &'static str);
 
+/// What is wrong, in one clear line.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorJson {
+    error: &'static str,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.0, Json(json!({ "error": self.1 }))).into_response()
+        (self.0, Json(ErrorJson { error: self.1 })).into_response()
     }
+}
+
+/// A failure that is ours: told in the log, and to the client no more than the fact.
+pub(crate) fn failed(what: &'static str, error: &dyn std::error::Error) -> Response {
+    tracing::error!(%error, "{what}");
+    ApiError(StatusCode::INTERNAL_SERVER_ERROR, what).into_response()
 }
 
 /// A path that leads nowhere: JSON below `/api/`, text elsewhere.

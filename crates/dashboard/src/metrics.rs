@@ -14,7 +14,10 @@ use prometheus_client::{
 use stats_push::{Connection, MintView, PerState, Reason, Snapshot, SnapshotCache, Status};
 use tokio::time::Instant;
 
-use crate::source::{PoolSource, PoolView, TemplateView};
+use crate::{
+    source::{PoolSource, PoolView, TemplateView},
+    stats::StatsJson,
+};
 
 /// How many units have series of their own: the newest ones.
 const MAX_UNITS: usize = 16;
@@ -27,6 +30,20 @@ pub fn registry() -> Registry {
 /// Reads the cache at each scrape.
 #[derive(Debug)]
 pub(crate) struct MintCollector(pub(crate) SnapshotCache);
+
+/// Counts the streams at each scrape.
+#[derive(Debug)]
+pub(crate) struct StreamCollector(pub(crate) Arc<StatsJson>);
+
+impl Collector for StreamCollector {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        Page(encoder).gauge(
+            "dashboard_streams",
+            "Pages and others that follow the stream",
+            self.0.streams(),
+        )
+    }
+}
 
 /// Reads the pool at each scrape.
 pub(crate) struct PoolCollector(pub(crate) Arc<dyn PoolSource>);

@@ -8,27 +8,35 @@ use stats_push::{MintView, PerState};
 use tokio::time::Instant;
 
 use crate::{
+    History,
     format::{self, UNKNOWN, grouped},
-    source::{PoolView, millis},
+    source::{LinksView, PoolView, millis},
     stats::{Amount, MintStats, Timestamp, Unit},
 };
 
 mod badge;
+mod links;
 mod miners;
 mod own;
+mod rates;
+mod start;
 
-use badge::Badge;
-pub(crate) use badge::Host;
+use badge::{Badge, Host};
+use links::Links;
 use miners::Miners;
 use own::Templates;
+use rates::Rates;
+use start::FirstSteps;
 
 /// The pool's page.
-pub(crate) fn pool(view: &MintView, own: &PoolView) -> askama::Result<String> {
+pub(crate) fn pool(view: &MintView, history: &History, own: &PoolView) -> askama::Result<String> {
     let (stats, age) = now(view);
     let badge = Badge::new(Host::Pool, &stats, age);
     PoolPage {
         tab: "pool",
         totals: Totals::new(&stats, &badge),
+        rates: Rates::new(history),
+        start: FirstSteps::new(own, &badge),
         own: own::figures(own),
         templates: Templates::new(own.template.as_ref()),
         miners: Miners::new(own),
@@ -39,14 +47,17 @@ pub(crate) fn pool(view: &MintView, own: &PoolView) -> askama::Result<String> {
     .render()
 }
 
-/// The mint's page, on a pool or on the mint itself.
-pub(crate) fn mint(view: &MintView, host: Host) -> askama::Result<String> {
+/// The mint's page: on the mint itself with its links, on a pool without.
+pub(crate) fn mint(view: &MintView, history: &History, links: Option<&LinksView>) -> askama::Result<String> {
     let (stats, age) = now(view);
+    let host = if links.is_some() { Host::Mint } else { Host::Pool };
     let badge = Badge::new(host, &stats, age);
     let units = stats.units.as_deref().unwrap_or_default();
     MintPage {
         tab: "mint",
         totals: Totals::new(&stats, &badge),
+        rates: Rates::new(history),
+        links: links.map(Links::new),
         units_note: units_note(units.len(), stats.units_total),
         units: units.iter().rev().map(UnitRow::new).collect(),
         origin: origin(&stats),
@@ -66,6 +77,8 @@ struct PoolPage<'a> {
     badge: Badge,
     tab: &'static str,
     totals: Totals,
+    rates: Rates,
+    start: FirstSteps,
     own: Vec<Figure>,
     templates: Templates,
     miners: Miners<'a>,
@@ -79,6 +92,8 @@ struct MintPage<'a> {
     badge: Badge,
     tab: &'static str,
     totals: Totals,
+    rates: Rates,
+    links: Option<Links>,
     units_note: String,
     units: Vec<UnitRow<'a>>,
     origin: Origin,
@@ -234,13 +249,13 @@ impl Totals {
                 Figure::new(
                     "Ehash issued",
                     Cell::amount("ehash-issued", "total_ehash_issued", stats.total_ehash_issued),
-                    "minted by wallets",
+                    "redeemed by wallets",
                     badge.short,
                 ),
                 Figure::new(
                     "Ehash waiting",
                     amount("ehash-waiting", "amounts.paid", |amounts| amounts.paid),
-                    "paid for by shares, not minted yet",
+                    "outstanding: paid for by shares, not redeemed yet",
                     badge.short,
                 ),
                 Figure::new(
@@ -282,6 +297,7 @@ fn origin(stats: &MintStats<'_>) -> Origin {
     let proven = mint.proven.map(|proven| if proven { "yes" } else { "no" }.to_owned());
     let run = stats.run_id.map(|run| run.to_string());
     let interval = stats.interval_ms.map(|ms| format::span(Duration::from_millis(ms)));
+    let stale_after = stats.stale_after_ms.map(|ms| format::span(Duration::from_millis(ms)));
     let skew = stats.clock_skew_ms.map(format::signed_millis);
     vec![
         ("Mint's address", text("mint-peer", "mint.peer", mint.peer)),
@@ -299,6 +315,10 @@ fn origin(stats: &MintStats<'_>) -> Origin {
         (
             "Pushed every",
             Cell::new("push-interval", "interval_ms", "span", interval),
+        ),
+        (
+            "Stale after",
+            Cell::new("stale-after", "stale_after_ms", "span", stale_after),
         ),
         ("Ledger version", Cell::count("sequence", "sequence", stats.sequence)),
         ("Run of the mint", text("run-id", "run_id", run.as_deref())),

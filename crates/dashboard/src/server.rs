@@ -3,12 +3,7 @@
 //! A connection takes a place. One that does not send its next header in time gives its place back, one whose peer
 //! has vanished does so when the kernel has tried long enough, and streams never take all of them.
 
-use std::{
-    io,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
@@ -23,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Limits, http};
+use crate::{complaints::Complaints, config::Limits, http};
 
 /// What is in flight when the server stops may still be finished within this time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -31,9 +26,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Bytes that the peer does not acknowledge for this long end its connection. Heartbeats make sure there are some.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Accepting fails where descriptors run out: a moment's wait, and one line in the log a minute.
+/// Accepting fails where descriptors run out: a moment's wait.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-const ACCEPT_LOG_GAP: Duration = Duration::from_secs(60);
 
 /// What handlers know of the server that runs them.
 #[derive(Clone, Debug)]
@@ -66,7 +60,9 @@ pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits,
                 connections.spawn(connection(socket, router.clone(), limits, stop.clone(), place));
             }
             Err(error) => {
-                complaints.log(&error);
+                if complaints.may_speak() {
+                    tracing::warn!(%error, "the dashboard can't accept connections");
+                }
                 time::sleep(ACCEPT_AGAIN).await;
             }
         }
@@ -126,19 +122,4 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket2::SockRef::from(socket).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(())
-}
-
-/// Logs that accepting fails, at most once a minute.
-#[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-}
-
-impl Complaints {
-    fn log(&mut self, error: &io::Error) {
-        if self.last.is_none_or(|last| last.elapsed() >= ACCEPT_LOG_GAP) {
-            self.last = Some(Instant::now());
-            tracing::warn!(%error, "the dashboard can't accept connections");
-        }
-    }
 }

@@ -7,6 +7,10 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr, time::Duration}
 
 use futures::future::BoxFuture;
 use serde::{Serialize, Serializer};
+use stats_push::UnixMillis;
+use utoipa::ToSchema;
+
+use crate::stats::Timestamp;
 
 /// The pool behind a pool's dashboard.
 pub trait PoolSource: Send + Sync + 'static {
@@ -24,10 +28,85 @@ pub trait PoolSource: Send + Sync + 'static {
 pub trait MintSource: Send + Sync + 'static {
     /// Whether the mint can serve wallets and pools.
     fn ready(&self) -> Readiness;
+
+    /// The mint's side of its links to pools, now. Called for each request: it must not block.
+    fn links(&self) -> LinksView;
+}
+
+/// A mint's side of its links, as `/api/v1/links` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LinksView {
+    /// When the mint pushes its statistics.
+    pub push: PushView,
+    /// A link for each configured pool, in the order of the configuration.
+    pub links: Vec<LinkView>,
+}
+
+/// The settings of the push that are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PushView {
+    /// A push at least this often. In JSON milliseconds.
+    #[serde(rename = "interval_ms", serialize_with = "as_whole_millis")]
+    #[schema(value_type = u64)]
+    pub interval: Duration,
+    /// Two pushes that changes cause are at least so far apart. In JSON milliseconds.
+    #[serde(rename = "min_gap_ms", serialize_with = "as_whole_millis")]
+    #[schema(value_type = u64)]
+    pub min_gap: Duration,
+}
+
+/// The link to one pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LinkView {
+    /// The pool's address, as configured.
+    pub pool: String,
+    /// What goes on.
+    pub state: LinkStage,
+    /// Since when the link works, while it does.
+    #[serde(serialize_with = "as_timestamp")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<UnixMillis>,
+    /// The extensions that are on, while the link works; none of a legacy pool.
+    pub extensions: Vec<&'static str>,
+    /// Sessions set up since the mint started.
+    pub sessions: u64,
+    /// Dials and sessions that have failed since the last session was set up.
+    pub failures_in_a_row: u64,
+    /// Why the last dial or session ended, in one line that says nothing secret; kept while the next one works.
+    pub last_error: Option<String>,
+}
+
+/// What goes on with a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkStage {
+    /// The pool is being dialled, or both shake hands.
+    Dialling,
+    /// Between two dials.
+    Waiting,
+    /// The link works.
+    Connected,
+    /// The mint is stopping.
+    Stopped,
+}
+
+impl LinkStage {
+    /// Every stage.
+    pub const ALL: [Self; 4] = [Self::Dialling, Self::Waiting, Self::Connected, Self::Stopped];
+
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dialling => "dialling",
+            Self::Waiting => "waiting",
+            Self::Connected => "connected",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// A pool's own side of things, as `/api/v1/pool` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct PoolView {
     /// Miners connected.
     pub miners: Option<u64>,
@@ -43,6 +122,8 @@ pub struct PoolView {
     pub template: Option<TemplateView>,
     /// Where miners connect.
     pub mining: Option<MiningAddress>,
+    /// Where mints dial in: a listener's address.
+    pub mint_link: Option<String>,
     /// The open channels in any order. A pool that has more than [`Self::MAX_LISTED`] lists those with the newest
     /// shares.
     pub channels_list: Vec<MinerView>,
@@ -54,7 +135,7 @@ impl PoolView {
 }
 
 /// Shares judged since the pool started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ShareCounts {
     /// Accepted.
     pub accepted: Option<u64>,
@@ -65,7 +146,7 @@ pub struct ShareCounts {
 }
 
 /// An open mining channel: a row of the table of miners.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MinerView {
     /// Names the channel and no other while the pool runs. Newer channels have higher numbers.
     pub id: u64,
@@ -79,18 +160,22 @@ pub struct MinerView {
     pub accepted: u64,
     /// Shares rejected, for whatever reason.
     pub rejected: u64,
+    /// Quotes that its shares have earned.
+    pub quotes: u64,
     /// Time since the last share accepted; `None` before the first. In JSON milliseconds.
     #[serde(rename = "last_share_age_ms", serialize_with = "as_millis")]
+    #[schema(value_type = Option<u64>)]
     pub last_share: Option<Duration>,
     /// Time since the channel was opened. In JSON milliseconds.
     #[serde(rename = "connected_for_ms", serialize_with = "as_whole_millis")]
+    #[schema(value_type = u64)]
     pub connected: Duration,
     /// Whether its shares earn quotes: it has a locking key of its own, or the pool has one for all.
     pub earns: bool,
 }
 
 /// How a channel's miner rolls its work (SV2 mining protocol, section 5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelKind {
     /// One machine that rolls the header alone.
@@ -110,7 +195,7 @@ impl ChannelKind {
 }
 
 /// Where a pool's work comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TemplateView {
     /// The kind of source: `embedded`, `sv2-tp`, `bitcoin-core`.
     pub source: String,
@@ -118,13 +203,14 @@ pub struct TemplateView {
     pub connected: bool,
     /// Time since the current template came; `None` before the first. In JSON milliseconds.
     #[serde(rename = "age_ms", serialize_with = "as_millis")]
+    #[schema(value_type = Option<u64>)]
     pub age: Option<Duration>,
     /// Blocks found and handed to the source since the pool started.
     pub blocks_submitted: u64,
 }
 
 /// What a miner has to be told to find the pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MiningAddress {
     /// The listener's address, such as `203.0.113.7:34254`.
     pub address: String,
@@ -133,7 +219,7 @@ pub struct MiningAddress {
 }
 
 /// What the pool has asked of its mint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct QuoteCounts {
     /// Quotes that shares have earned: everything that ever entered the outbox.
     pub requested: Option<u64>,
@@ -141,10 +227,12 @@ pub struct QuoteCounts {
     pub waiting: Option<u64>,
     /// How long the oldest of these has waited; `None` also if none waits. In JSON milliseconds.
     #[serde(rename = "oldest_waiting_ms", serialize_with = "as_millis")]
+    #[schema(value_type = Option<u64>)]
     pub oldest_waiting: Option<Duration>,
     /// Answered with a quote.
     pub acknowledged: Option<u64>,
     /// Answered with a refusal, by its reason. Few distinct reasons: each is a label in the metrics.
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
     pub refused: Option<BTreeMap<Cow<'static, str>, u64>>,
 }
 
@@ -220,14 +308,16 @@ pub struct QuotePage {
 }
 
 /// A quote that a wallet can mint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct QuoteRef {
     /// The mint's id of it, a UUID.
     pub quote_id: String,
     /// Its amount in the unit's smallest denomination. In JSON a decimal string.
     #[serde(serialize_with = "as_decimal")]
+    #[schema(value_type = String)]
     pub amount: u64,
     /// Its currency unit.
+    #[schema(value_type = String)]
     pub unit: Cow<'static, str>,
 }
 
@@ -243,9 +333,11 @@ pub struct Readiness {
     checks: BTreeMap<&'static str, Check>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Check {
+/// One of the things that must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Check {
     ok: bool,
+    /// What is wrong, if it does not hold.
     detail: Option<String>,
 }
 
@@ -278,6 +370,10 @@ fn as_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Resul
 
 fn as_whole_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(millis(*duration))
+}
+
+fn as_timestamp<S: Serializer>(at: &Option<UnixMillis>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Timestamp).serialize(serializer)
 }
 
 pub(crate) fn as_decimal<S: Serializer>(amount: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -319,7 +415,7 @@ mod tests {
                 "shares": {"accepted": null, "rejected": null, "without_key": null},
                 "quotes": {"requested": null, "waiting": null, "oldest_waiting_ms": null, "acknowledged": null,
                     "refused": null},
-                "template": null, "mining": null, "channels_list": [],
+                "template": null, "mining": null, "mint_link": null, "channels_list": [],
             })
         );
         assert_eq!(QuoteCounts::default().refused_total(), None);
@@ -334,6 +430,7 @@ mod tests {
             hashrate: Some(1.5e12),
             accepted: 3,
             rejected: 1,
+            quotes: 2,
             last_share: None,
             connected: Duration::from_micros(1_999_999),
             earns: true,
@@ -342,11 +439,14 @@ mod tests {
             serde_json::to_value(&miner).unwrap(),
             serde_json::json!({
                 "id": 7, "identity": "02abab…abab.rig1", "kind": "extended", "hashrate": 1.5e12, "accepted": 3,
-                "rejected": 1, "last_share_age_ms": null, "connected_for_ms": 1999, "earns": true,
+                "rejected": 1, "quotes": 2, "last_share_age_ms": null, "connected_for_ms": 1999, "earns": true,
             })
         );
         for kind in [ChannelKind::Standard, ChannelKind::Extended] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        for stage in LinkStage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
         }
     }
 

@@ -3,7 +3,10 @@
 //! The text is made once per revision and status, and shared by every request and every stream; only `age_ms`, which
 //! never stands still, is put in front of it each time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -13,50 +16,94 @@ use stats_push::{
     stale_after,
 };
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::{
-    format,
+    format, openapi,
     source::{as_decimal, millis},
 };
 
 /// All that `/api/v1/mint/stats` tells, without the age. What is not known is `null`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MintStats<'a> {
+    /// How fresh the numbers are.
+    #[schema(schema_with = openapi::status)]
     pub(crate) status: Status,
+    /// The age from which on they are stale.
     pub(crate) stale_after_ms: Option<u64>,
+    /// Quotes of which anything was issued, over all ehash units.
     pub(crate) quotes_redeemed: Option<u64>,
+    /// The same, under its name on the wire.
     total_quotes_issued: Option<u64>,
+    /// Ehash issued, over all ehash units.
+    #[schema(value_type = Option<String>)]
     pub(crate) total_ehash_issued: Option<Amount>,
+    /// Quotes by state, over all ehash units.
+    #[schema(schema_with = openapi::per_state_or_null)]
     pub(crate) quotes_by_state: Option<PerState>,
+    /// Ehash by the state of its quote, over all ehash units.
     pub(crate) amounts: Option<Amounts>,
+    /// How many units the mint has. `units` lists the newest that a message has room for.
     pub(crate) units_total: Option<u16>,
+    /// The units, the newest last.
     pub(crate) units: Option<Vec<Unit<'a>>>,
+    /// Differs from one run of the mint to the next: 16 hex digits.
+    #[schema(value_type = Option<String>)]
     pub(crate) run_id: Option<RunId>,
+    /// The version of the mint's ledger; grows within a run.
     pub(crate) sequence: Option<u64>,
+    /// What the newest snapshot was pushed for.
+    #[schema(schema_with = openapi::reason_or_null)]
     pub(crate) reason: Option<Reason>,
+    /// The mint pushes at least so often.
     pub(crate) interval_ms: Option<u64>,
+    /// When the mint took the snapshot, by its own clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) taken_at: Option<Timestamp>,
+    /// When it was received, by this machine's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) received_at: Option<Timestamp>,
+    /// How far the mint's clock is ahead, the time on the wire included.
     pub(crate) clock_skew_ms: Option<i64>,
+    /// The mint at the other end of the link.
     pub(crate) mint: Mint<'a>,
 }
 
+/// The whole answer, for those who read of it: it is spliced together, never made.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct AgedStats<'a> {
+    /// Time since the newest snapshot was received: a lower bound of its age.
+    age_ms: Option<u64>,
+    #[serde(flatten)]
+    stats: MintStats<'a>,
+}
+
 /// The mint at the other end of the link.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Mint<'a> {
     pub(crate) connected: bool,
+    /// Its socket address.
     pub(crate) peer: Option<&'a str>,
+    /// Whether it has proven to hold the key that it claims.
     pub(crate) proven: Option<bool>,
+    /// The x-only public key (BIP 340) that it claims, as 64 hex digits.
     pub(crate) public_key: Option<&'a str>,
+    /// New runs of the mint seen after the first.
     pub(crate) restarts: u64,
 }
 
 /// One currency unit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Unit<'a> {
     pub(crate) unit: &'a str,
+    /// Quotes by state.
+    #[schema(schema_with = openapi::per_state)]
     pub(crate) quotes: PerState,
+    /// Amounts by the state of their quotes.
     pub(crate) amounts: Amounts,
+    /// When something was last issued in it, by the mint's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) last_issued_at: Option<Timestamp>,
 }
 
@@ -65,11 +112,17 @@ pub(crate) struct Unit<'a> {
 #[serde(transparent)]
 pub(crate) struct Amount(#[serde(serialize_with = "as_decimal")] pub(crate) u64);
 
-/// Amounts by the state of their quotes.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// Amounts by the state of their quotes: decimal strings, for they may pass 2^53.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Amounts {
+    /// What unpaid quotes ask.
+    #[schema(value_type = String)]
     pub(crate) unpaid: Amount,
+    /// What is paid and not yet issued.
+    #[schema(value_type = String)]
     pub(crate) paid: Amount,
+    /// What was issued.
+    #[schema(value_type = String)]
     pub(crate) issued: Amount,
 }
 
@@ -152,6 +205,17 @@ pub(crate) struct StatsJson {
     /// Tells this process's revisions from those of the one before it, which counted from 0 too.
     run: RunId,
     newest: Mutex<Option<Arc<Rendered>>>,
+    streams: Arc<AtomicU64>,
+}
+
+/// A stream that is open; it counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenStream(Arc<AtomicU64>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// The JSON of one revision at one status.
@@ -183,7 +247,18 @@ impl StatsJson {
             cache,
             run: RunId::random(),
             newest: Mutex::default(),
+            streams: Arc::default(),
         }
+    }
+
+    /// Counts a stream from now on.
+    pub(crate) fn open_stream(&self) -> OpenStream {
+        self.streams.fetch_add(1, Relaxed);
+        OpenStream(Arc::clone(&self.streams))
+    }
+
+    pub(crate) fn streams(&self) -> u64 {
+        self.streams.load(Relaxed)
     }
 
     pub(crate) fn cache(&self) -> &SnapshotCache {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     http::{ApiError, X_ACCEL_BUFFERING},
     server::Serving,
-    stats::{RenderError, StatsJson},
+    stats::{OpenStream, RenderError, StatsJson},
 };
 
 /// At most four statistics events a second.
@@ -63,6 +63,7 @@ struct Feed {
     not_before: Instant,
     heartbeat_at: Instant,
     _place: OwnedSemaphorePermit,
+    _counted: OpenStream,
 }
 
 enum Due {
@@ -76,6 +77,7 @@ impl Feed {
         let now = Instant::now();
         Self {
             changed: stats.cache().changed(),
+            _counted: stats.open_stream(),
             stats,
             stop,
             started: false,

@@ -4,6 +4,7 @@ use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use cdk::Mint;
+use dashboard::{HISTORY_FILE, History};
 use mint_ledger::Ledger;
 use mint_link::{LinkCollector, LinkStatus, MintPublicKey};
 use service::bind;
@@ -141,7 +142,9 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     let status = Status {
         quotes: desk.shared_counters(),
         links: states.clone(),
+        push: config.push,
     };
+    let history = History::open(config.data_dir.join(HISTORY_FILE));
     let link_metrics = LinkCollector(Arc::clone(&links.metrics));
     let own_page = OwnPage::new(&config, ledger.subscribe(), run_id, public_key, &cache);
     let parts = Parts {
@@ -151,8 +154,12 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
         links,
         stop_links,
         own_page,
+        history: history.clone(),
     };
-    let page = page(status, link_metrics, cache.clone());
+    let page = config
+        .dashboard
+        .base_path
+        .mount(page(status, link_metrics, cache.clone(), history));
     let api = dashboard::serve_within(api_listener, router, api_limits, stop.clone());
     let page = dashboard::serve_within(page_listener, page, page_limits, stop.clone());
     let end = tokio::spawn(parts.run(tokio::spawn(api), tokio::spawn(page), stop.clone()));
@@ -171,11 +178,11 @@ pub async fn start(config: MintConfig, stop: CancellationToken) -> Result<Runnin
     })
 }
 
-fn page(status: Status, link: LinkCollector, cache: SnapshotCache) -> Router {
+fn page(status: Status, link: LinkCollector, cache: SnapshotCache, history: History) -> Router {
     let mut metrics = dashboard::registry();
     metrics.register_collector(Box::new(status.clone()));
     metrics.register_collector(Box::new(link));
-    dashboard::mint_router(cache, Arc::new(status), metrics)
+    dashboard::mint_router(cache, Arc::new(status), history, metrics)
 }
 
 fn address(config: &MintConfig, listener: &TcpListener) -> Result<SocketAddr, StartError> {
@@ -193,6 +200,7 @@ struct Parts {
     links: Links,
     stop_links: CancellationToken,
     own_page: OwnPage,
+    history: History,
 }
 
 impl Parts {
@@ -206,6 +214,7 @@ impl Parts {
             links,
             stop_links,
             own_page,
+            history,
         } = self;
         let stop_batcher = CancellationToken::new();
         let batcher = tokio::spawn({
@@ -216,6 +225,7 @@ impl Parts {
             }
         });
         let finish = own_page.handle.clone();
+        let history = tokio::spawn(history.record(own_page.cache.clone(), None, stop.clone()));
         let own_page = tokio::spawn(own_page.run(stop.clone()));
 
         stop.cancelled().await;
@@ -229,7 +239,11 @@ impl Parts {
             stop_batcher.cancel();
             ended("quote batcher", REST_END, batcher).await;
         };
-        tokio::join!(data, ended("dashboard", API_END + LINKS_END, page));
+        tokio::join!(
+            data,
+            ended("dashboard", API_END + LINKS_END, page),
+            ended("history", API_END + LINKS_END, history)
+        );
         ended("own page", REST_END, own_page).await;
         match timeout(REST_END, mint.stop()).await {
             Ok(Ok(())) => tracing::info!("the mint has stopped"),

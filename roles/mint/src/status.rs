@@ -3,13 +3,17 @@
 use std::{fmt, sync::Arc};
 
 use dashboard::{
-    MintSource, Readiness,
+    LinkStage, LinkView, LinksView, MintSource, PushView, Readiness,
     prometheus_client::{
         collector::Collector,
         encoding::{DescriptorEncoder, EncodeMetric},
         metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+        registry::Unit,
     },
 };
+
+use mint_link::{LinkState, LinkStatus, Negotiated};
+use stats_push::PushConfig;
 
 use crate::{
     links::LinkStates,
@@ -21,6 +25,7 @@ use crate::{
 pub(crate) struct Status {
     pub(crate) quotes: Arc<QuoteCounters>,
     pub(crate) links: LinkStates,
+    pub(crate) push: PushConfig,
 }
 
 impl MintSource for Status {
@@ -33,6 +38,44 @@ impl MintSource for Status {
         };
         Readiness::new().check("database", database)
     }
+
+    fn links(&self) -> LinksView {
+        LinksView {
+            push: PushView {
+                interval: self.push.interval(),
+                min_gap: self.push.min_gap(),
+            },
+            links: self.links.read().into_iter().map(link).collect(),
+        }
+    }
+}
+
+fn link(link: LinkStatus) -> LinkView {
+    let (state, since, extensions) = match link.state {
+        LinkState::Dialling => (LinkStage::Dialling, None, Vec::new()),
+        LinkState::Waiting { .. } => (LinkStage::Waiting, None, Vec::new()),
+        LinkState::Connected { since, negotiated, .. } => (LinkStage::Connected, Some(since), extensions(negotiated)),
+        LinkState::Stopped => (LinkStage::Stopped, None, Vec::new()),
+    };
+    LinkView {
+        pool: link.pool.to_string(),
+        state,
+        since,
+        extensions,
+        sessions: link.sessions,
+        failures_in_a_row: link.failures_in_a_row,
+        last_error: link.last_error,
+    }
+}
+
+fn extensions(negotiated: Negotiated) -> Vec<&'static str> {
+    let Negotiated::On(on) = negotiated else {
+        return Vec::new();
+    };
+    [(on.stats, "statistics"), (on.proof, "proof"), (on.quotes, "quotes")]
+        .into_iter()
+        .filter_map(|(is_on, name)| is_on.then_some(name))
+        .collect()
 }
 
 impl fmt::Debug for Status {
@@ -52,27 +95,22 @@ impl Collector for Status {
                 quotes.repeated(),
             ),
             (
-                "quote_batches",
-                "Transactions in which quotes were made",
-                quotes.batches(),
-            ),
-            (
                 "quote_batches_failed",
                 "Transactions of quotes that failed",
                 quotes.failed_batches(),
-            ),
-            (
-                "quote_batched_requests",
-                "Quote requests in all transactions",
-                quotes.batched_requests(),
             ),
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
         }
-        let help = "Time spent in transactions of quotes, in seconds";
-        let metric = encoder.encode_descriptor("quote_commit_seconds", help, None, MetricType::Counter)?;
-        ConstCounter::new(quotes.commit_time().as_secs_f64()).encode(metric)?;
+        let batches = quotes.histograms();
+        let help = "Quote requests in each transaction";
+        let metric = encoder.encode_descriptor("quote_batch_requests", help, None, MetricType::Histogram)?;
+        batches.requests.encode(metric)?;
+        let help = "Time of each transaction of quotes";
+        let unit = Some(&Unit::Seconds);
+        let metric = encoder.encode_descriptor("quote_commit", help, unit, MetricType::Histogram)?;
+        batches.seconds.encode(metric)?;
         let help = "Quote requests refused, by reason";
         let mut refused = encoder.encode_descriptor("quotes_refused", help, None, MetricType::Counter)?;
         for code in REFUSALS {

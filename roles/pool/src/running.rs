@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use dashboard::{HISTORY_FILE, History};
 use service::{BindError, ConfigError, data_dir};
 use stats_push::SnapshotCache;
 use sv2_transport::AuthorityPublicKey;
@@ -215,6 +216,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             outbox: outbox.clone(),
             intake: intake.clone(),
             pump: pump.clone(),
+            link_address: mint_link,
             link_up: Arc::new(AtomicBool::new(true)),
             templates: templates.clone(),
             mining: MiningStatus {
@@ -236,7 +238,9 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         cache: cache.clone(),
         mining: mining_server,
         templates_task,
+        history: History::open(config.data_dir.join(HISTORY_FILE)),
         dashboard_limits,
+        base_path: config.dashboard.base_path,
     };
     let end = tokio::spawn(parts.run(listeners, stop.clone()));
     info!(%mint_link, %mining, %dashboard, %authority, waiting = outbox.view().tally.waiting, "the pool serves");

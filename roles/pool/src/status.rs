@@ -34,6 +34,8 @@ pub(crate) struct Status {
     pub(crate) outbox: Outbox,
     pub(crate) intake: ShareIntake,
     pub(crate) pump: PumpStats,
+    /// Where the mint dials in.
+    pub(crate) link_address: SocketAddr,
     /// Whether the listener for the mint serves.
     pub(crate) link_up: Arc<AtomicBool>,
     pub(crate) templates: Templates,
@@ -72,6 +74,7 @@ impl PoolSource for Status {
                 address: self.mining.address.to_string(),
                 authority_key: self.mining.authority.to_string(),
             }),
+            mint_link: Some(self.link_address.to_string()),
             channels_list: miners.listed.into_iter().map(miner_view).collect(),
         }
     }
@@ -209,6 +212,7 @@ fn miner_view(miner: Miner) -> MinerView {
         hashrate: miner.hashrate,
         accepted: miner.accepted,
         rejected: miner.rejected,
+        quotes: miner.quotes,
         last_share: miner.last_share,
         connected: miner.connected,
         earns: miner.earns,
@@ -216,7 +220,8 @@ fn miner_view(miner: Miner) -> MinerView {
 }
 
 fn quote_counts(tally: &Tally, now: UnixMillis) -> QuoteCounts {
-    let mut refused = BTreeMap::new();
+    // All of them from the start: a series that begins at its first refusal would hide it from `increase`.
+    let mut refused: BTreeMap<_, _> = FINAL_REFUSALS.map(|code| (Cow::Borrowed(code.as_str()), 0)).into();
     for (code, count) in &tally.refused {
         *refused.entry(Cow::Borrowed(reason(*code))).or_default() += count;
     }
@@ -231,8 +236,16 @@ fn quote_counts(tally: &Tally, now: UnixMillis) -> QuoteCounts {
     }
 }
 
+/// Why a quote request may be refused for good.
+const FINAL_REFUSALS: [RefusalCode; 4] = [
+    RefusalCode::Other,
+    RefusalCode::Conflict,
+    RefusalCode::LockingKey,
+    RefusalCode::Amount,
+];
+
 fn reason(code: u32) -> &'static str {
-    [RefusalCode::Conflict, RefusalCode::LockingKey, RefusalCode::Amount]
+    FINAL_REFUSALS
         .into_iter()
         .find(|known| known.code() == code)
         .unwrap_or(RefusalCode::Other)
@@ -375,5 +388,6 @@ mod tests {
         assert_eq!(refused.get("other"), Some(&3));
         assert_eq!(refused.get("conflict"), Some(&3));
         assert_eq!(refused.get("amount"), Some(&1));
+        assert_eq!(refused.get("locking_key"), Some(&0), "told before there is one");
     }
 }

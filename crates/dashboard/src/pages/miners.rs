@@ -7,6 +7,9 @@ use crate::{
     source::{MinerView, PoolView, millis},
 };
 
+/// Vardiff aims at a share every ten seconds: three minutes without one are e^-18 for a miner that works.
+const QUIET: Duration = Duration::from_secs(180);
+
 /// The table and what stands beside it.
 pub(super) struct Miners<'a> {
     pub(super) rows: Vec<Row<'a>>,
@@ -46,7 +49,9 @@ pub(super) struct Row<'a> {
     pub(super) id: u64,
     pub(super) identity: &'a str,
     pub(super) earns: bool,
-    pub(super) cells: [Field; 7],
+    /// Silent for longer than a working miner is.
+    pub(super) quiet: bool,
+    pub(super) cells: [Field; 8],
 }
 
 /// A field of a row. Ages count on in the browser.
@@ -73,10 +78,12 @@ impl<'a> Row<'a> {
             id: miner.id,
             identity: &miner.identity,
             earns: miner.earns,
+            quiet: miner.last_share.is_some_and(|since| since > QUIET),
             cells: [
                 text("Hashrate", hashrate.as_deref().unwrap_or(UNKNOWN)),
                 text("Accepted", &grouped(miner.accepted)),
                 text("Rejected", &grouped(miner.rejected)),
+                text("Quotes", &grouped(miner.quotes)),
                 miner
                     .last_share
                     .map_or_else(|| text("Last share", "none yet"), |since| age("Last share", since)),

@@ -97,7 +97,8 @@ fn refused_note(quotes: &QuoteCounts) -> String {
         .refused
         .iter()
         .flatten()
-        .map(|(reason, count)| format!("{reason}: {}", grouped(*count)))
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{}: {}", reason.replace('_', " "), grouped(*count)))
         .collect();
     if refusals.is_empty() {
         "none".to_owned()

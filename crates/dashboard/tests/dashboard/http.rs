@@ -1,6 +1,10 @@
 //! Everything else over HTTP: pages, headers, health, the pool's own figures, quotes of a key, odd input.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    time::Duration,
+};
 
 use dashboard::{
     ChannelKind, Limits, MinerView, MiningAddress, PoolView, QuoteCounts, QuotePage, QuoteRef, ShareCounts,
@@ -9,7 +13,7 @@ use dashboard::{
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Role, Server, snapshot, tell, unit};
+use crate::support::{Role, Server, Setup, snapshot, tell, unit};
 
 const KEY: &str = "02abababababababababababababababababababababababababababababababab";
 
@@ -110,8 +114,8 @@ async fn pages_hold_the_numbers_without_a_script_and_nothing_inline() {
         ">2.50 MH/s<",
         ">embedded<",
         r#"data-as="age" data-age-ms="12000">12 s<"#,
-        r#"<tr data-channel="9" data-earns="true"><th scope="row">02abab…abab.rig1</th>"#,
-        r#"<td data-label="Last share"><span data-age-ms="412">&#60;1 s</span></td>"#,
+        r#"<tr role="row" data-key="9" data-earns="true" data-quiet="false"><th scope="row" role="rowheader">02abab…abab.rig1</th>"#,
+        r#"<td role="cell" data-label="Last share"><span data-age-ms="412">&#60;1 s</span></td>"#,
         "The 1 channels with the newest shares, of 4",
         ">127.0.0.1:34254<",
         ">9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72<",
@@ -216,11 +220,11 @@ async fn the_pools_own_figures_are_told() {
     *server.role.pool.lock().unwrap() = pool_view();
     assert_eq!(
         server.text("/api/v1/pool").await,
-        r#"{"miners":3,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
+        r#"{"miners":3,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"mint_link":"127.0.0.1:34260","channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"quotes":1000,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
     );
 }
 
-fn pool_view() -> PoolView {
+pub(crate) fn pool_view() -> PoolView {
     PoolView {
         miners: Some(3),
         channels: Some(4),
@@ -240,6 +244,7 @@ fn pool_view() -> PoolView {
             address: "127.0.0.1:34254".to_owned(),
             authority_key: "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72".to_owned(),
         }),
+        mint_link: Some("127.0.0.1:34260".to_owned()),
         channels_list: vec![MinerView {
             id: 9,
             identity: "02abab…abab.rig1".to_owned(),
@@ -247,6 +252,7 @@ fn pool_view() -> PoolView {
             hashrate: Some(2.5e6),
             accepted: 1003,
             rejected: 0,
+            quotes: 1000,
             last_share: Some(Duration::from_millis(412)),
             connected: Duration::from_secs(61),
             earns: true,
@@ -261,17 +267,21 @@ fn pool_view() -> PoolView {
     }
 }
 
-#[tokio::test]
-async fn quotes_of_a_key_are_listed_page_by_page() {
-    let server = Server::pool().await;
-    *server.role.quotes.lock().unwrap() = QuotePage {
+pub(crate) fn quote_page() -> QuotePage {
+    QuotePage {
         quotes: vec![QuoteRef {
             quote_id: "0192".to_owned(),
             amount: 1 << 60,
             unit: "hash".into(),
         }],
         next: Some(77),
-    };
+    }
+}
+
+#[tokio::test]
+async fn quotes_of_a_key_are_listed_page_by_page() {
+    let server = Server::pool().await;
+    *server.role.quotes.lock().unwrap() = quote_page();
     let page = server.json(&format!("/api/v1/quotes?key={}", KEY.to_uppercase())).await;
     let quote = json!({"quote_id": "0192", "amount": "1152921504606846976", "unit": "hash"});
     assert_eq!(page, json!({"key": KEY, "quotes": [quote], "next": "77"}));
@@ -338,7 +348,7 @@ async fn health_and_readiness_tell_apart_serving_and_able() {
     assert_eq!(ready.status(), 200);
     assert_eq!(
         ready.text().await.unwrap(),
-        r#"{"checks":{"listener":{"detail":null,"ok":true}},"mint":{"age_ms":null,"connected":false,"status":"never"},"ready":true}"#
+        r#"{"ready":true,"checks":{"listener":{"ok":true,"detail":null}},"mint":{"status":"never","connected":false,"age_ms":null}}"#
     );
     *server.role.trouble.lock().unwrap() = Some("no template yet".to_owned());
     let broken = server.get("/readyz").await;
@@ -371,6 +381,77 @@ async fn what_is_not_there_or_not_readable_says_so() {
         (405, "GET,HEAD")
     );
     assert!(post.text().await.unwrap().contains("use GET or HEAD"));
+}
+
+/// A page with all that it asks for, compressed, by its name.
+async fn weights(server: &Server, page: &str) -> Vec<(String, usize)> {
+    let client = reqwest::Client::new();
+    let get = async |path: &str| {
+        let request = client.get(server.url(path)).header("accept-encoding", "gzip");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.headers()["content-encoding"], "gzip", "{path}");
+        answer.bytes().await.unwrap()
+    };
+    let html = get(page).await;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&html[..])
+        .read_to_string(&mut text)
+        .unwrap();
+    let mut weights = vec![(page.to_owned(), html.len())];
+    let linked = text
+        .split('"')
+        .filter(|part| part.starts_with("static/") && !part.ends_with(".txt"));
+    let scripts = [
+        "charts", "colours", "feed", "format", "links", "miners", "rates", "table", "units", "view",
+    ];
+    let imported = scripts.map(|name| format!("static/{name}.js"));
+    let names: BTreeSet<String> = linked.map(str::to_owned).chain(imported).collect();
+    for name in names {
+        let size = get(&format!("/{name}")).await.len();
+        weights.push((name, size));
+    }
+    weights
+}
+
+#[tokio::test]
+async fn a_page_and_all_that_it_needs_weigh_less_than_120_kilobytes() {
+    let server = Server::pool().await;
+    *server.role.pool.lock().unwrap() = pool_view();
+    let weights = weights(&server, "/").await;
+    let sum: usize = weights.iter().map(|(_, size)| size).sum();
+    println!("{sum} bytes: {weights:?}");
+    assert!(weights.len() > 12 && sum < 120_000, "{sum}: {weights:?}");
+}
+
+#[tokio::test]
+async fn under_a_base_path_everything_is_there_and_without_it_too() {
+    let server = Setup {
+        base_path: "/ehash/pool",
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    for path in [
+        "/",
+        "/mint",
+        "/static/app.css",
+        "/api/v1/mint/stats",
+        "/api/v1/mint/stats/history?step=60",
+        "/metrics",
+    ] {
+        for base in ["", "/ehash/pool"] {
+            assert_eq!(server.get(&format!("{base}{path}")).await.status(), 200, "{base}{path}");
+        }
+    }
+    let bare = server
+        .raw("GET /ehash/pool?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(bare.starts_with("HTTP/1.1 308 "), "{bare}");
+    assert!(bare.contains("\r\nlocation: /ehash/pool/?x=1\r\n"), "{bare}");
+    for lost in ["/ehash", "/ehash/", "/ehash/pools", "/ehash/pool//"] {
+        assert_eq!(server.get(lost).await.status(), 404, "{lost}");
+    }
 }
 
 #[tokio::test]

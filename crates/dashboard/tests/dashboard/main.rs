@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod browser;
+mod history;
 mod http;
 mod metrics;
+mod openapi;
 mod stats;
 mod stream;
 mod support;

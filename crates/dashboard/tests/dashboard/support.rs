@@ -6,8 +6,8 @@ use std::{
 };
 
 use dashboard::{
-    Limits, MintSource, PoolSource, PoolView, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, mint_router,
-    pool_router, registry, serve_within,
+    BasePath, History, Limits, LinkView, LinksView, MintSource, PoolSource, PoolView, PushView, QuotePage, QuoteQuery,
+    QuotesUnavailable, Readiness, mint_router, pool_router, registry, serve_within,
 };
 use futures::future::BoxFuture;
 use reqwest::{Response, Url};
@@ -34,6 +34,7 @@ pub(crate) struct Role {
     pub(crate) trouble: Mutex<Option<String>>,
     /// Quotes can't be read.
     pub(crate) broken: bool,
+    pub(crate) links: Mutex<Vec<LinkView>>,
 }
 
 impl PoolSource for Role {
@@ -61,15 +62,113 @@ impl MintSource for Role {
     fn ready(&self) -> Readiness {
         PoolSource::ready(self)
     }
+
+    fn links(&self) -> LinksView {
+        LinksView {
+            push: PushView {
+                interval: Duration::from_secs(5),
+                min_gap: Duration::from_millis(100),
+            },
+            links: self.links.lock().unwrap().clone(),
+        }
+    }
+}
+
+/// What a dashboard is served with.
+pub(crate) struct Setup<'a> {
+    pub(crate) address: &'a str,
+    /// `pool` or `mint`
+    pub(crate) host: &'a str,
+    pub(crate) role: Role,
+    pub(crate) limits: Limits,
+    pub(crate) history: History,
+    pub(crate) base_path: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:0",
+            host: "pool",
+            role: Role::default(),
+            limits: Limits::default(),
+            history: History::in_memory(),
+            base_path: "",
+        }
+    }
+}
+
+impl Setup<'_> {
+    pub(crate) async fn start(self) -> Server {
+        let (cache, history) = (SnapshotCache::new(), self.history);
+        let role = Arc::new(self.role);
+        let router = match self.host {
+            "pool" => pool_router(cache.clone(), Arc::clone(&role) as _, history.clone(), registry()),
+            _ => mint_router(cache.clone(), Arc::clone(&role) as _, history.clone(), registry()),
+        };
+        let base_path: BasePath = self.base_path.parse().unwrap();
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        tokio::spawn({
+            let (cache, stop) = (cache.clone(), stop.clone());
+            async move { cache.run(stop).await }
+        });
+        let pool = (self.host == "pool").then(|| Arc::clone(&role) as Arc<dyn PoolSource>);
+        let recorded = tokio::spawn(history.clone().record(cache.clone(), pool, stop.clone()));
+        let served = tokio::spawn(serve_within(
+            listener,
+            base_path.mount(router),
+            self.limits,
+            stop.clone(),
+        ));
+        Server {
+            base,
+            cache,
+            history,
+            role,
+            stop,
+            served,
+            recorded,
+        }
+    }
+}
+
+/// A history file of `seconds` until now with a quote a second, and a gap in the middle.
+pub(crate) fn history_file(seconds: u64) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(dashboard::HISTORY_FILE);
+    let now = UnixMillis::now().0 / 1000;
+    let gap = now - seconds / 2..now - seconds / 2 + seconds / 12;
+    let slots = |step: u64| {
+        (now - seconds..now)
+            .filter(move |at| at.is_multiple_of(step))
+            .map(move |at| (step, at))
+    };
+    let mut text = String::new();
+    for (step, at) in slots(3600)
+        .chain(slots(60))
+        .chain(slots(10))
+        .filter(|(_, at)| !gap.contains(at))
+    {
+        let (end, wave) = (at + step - (now - seconds), (at as f64 / 700.0).sin());
+        let (paid, age) = ((6.0 + 5.0 * wave) as u64, (2500.0 + 2400.0 * wave * wave) as u64);
+        let line = serde_json::json!([step, at, end, 0, paid, end, age, end + paid, 2.0e14 + 3.0e13 * wave]);
+        text.push_str(&format!("{line}\n"));
+    }
+    std::fs::write(&file, text).unwrap();
+    (folder, file)
 }
 
 /// A served dashboard.
 pub(crate) struct Server {
     pub(crate) base: String,
     pub(crate) cache: SnapshotCache,
+    pub(crate) history: History,
     pub(crate) role: Arc<Role>,
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<()>,
+    recorded: JoinHandle<()>,
 }
 
 impl Server {
@@ -78,7 +177,21 @@ impl Server {
     }
 
     pub(crate) async fn start(host: &str, role: Role, limits: Limits) -> Self {
-        Self::start_at("127.0.0.1:0", host, role, limits).await
+        Setup {
+            host,
+            role,
+            limits,
+            ..Setup::default()
+        }
+        .start()
+        .await
+    }
+
+    /// Stops in order.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        (&mut self.served).await.unwrap();
+        (&mut self.recorded).await.unwrap();
     }
 
     /// Stops this one and serves a fresh one at the same address, as a restarted pool does.
@@ -86,31 +199,13 @@ impl Server {
         self.stop.cancel();
         (&mut self.served).await.unwrap();
         let address = self.base.strip_prefix("http://").unwrap();
-        Self::start_at(address, "pool", Role::default(), Limits::default()).await
-    }
-
-    async fn start_at(address: &str, host: &str, role: Role, limits: Limits) -> Self {
-        let cache = SnapshotCache::new();
-        let role = Arc::new(role);
-        let router = match host {
-            "pool" => pool_router(cache.clone(), Arc::clone(&role) as Arc<dyn PoolSource>, registry()),
-            _ => mint_router(cache.clone(), Arc::clone(&role) as Arc<dyn MintSource>, registry()),
-        };
-        let listener = TcpListener::bind(address).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let stop = CancellationToken::new();
-        tokio::spawn({
-            let (cache, stop) = (cache.clone(), stop.clone());
-            async move { cache.run(stop).await }
-        });
-        let served = tokio::spawn(serve_within(listener, router, limits, stop.clone()));
-        Self {
-            base,
-            cache,
-            role,
-            stop,
-            served,
+        Setup {
+            address,
+            history: self.history.clone(),
+            ..Setup::default()
         }
+        .start()
+        .await
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {
@@ -158,6 +253,17 @@ impl Server {
             public_key: Some("ab".repeat(32)),
             proven: true,
         })
+    }
+
+    /// Waits until so many streams are open, by the server's own count.
+    pub(crate) async fn until_streams(&self, count: u64) {
+        let line = format!("ehash_dashboard_streams {count}");
+        let counted = async {
+            while !self.text("/metrics").await.lines().any(|told| told == line) {
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        time::timeout(PATIENCE, counted).await.expect(&line);
     }
 
     pub(crate) async fn events(&self) -> Events {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use dashboard::prometheus_client::metrics::histogram::Histogram;
 use mint_link::{MintQuoteRequest, QuoteAnswer, RefusalCode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -120,8 +121,24 @@ pub struct QuoteCounters {
     batches: AtomicU64,
     failed_batches: AtomicU64,
     batched_requests: AtomicU64,
-    commit_micros: AtomicU64,
+    histograms: BatchHistograms,
     unhealthy: AtomicBool,
+}
+
+/// How large transactions are and how long they take.
+#[derive(Debug)]
+pub(crate) struct BatchHistograms {
+    pub(crate) requests: Histogram,
+    pub(crate) seconds: Histogram,
+}
+
+impl Default for BatchHistograms {
+    fn default() -> Self {
+        Self {
+            requests: Histogram::new([1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0]),
+            seconds: Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0]),
+        }
+    }
 }
 
 impl QuoteCounters {
@@ -155,9 +172,9 @@ impl QuoteCounters {
         self.batched_requests.load(Relaxed)
     }
 
-    /// Time spent in transactions.
-    pub fn commit_time(&self) -> Duration {
-        Duration::from_micros(self.commit_micros.load(Relaxed))
+    /// Of the transactions tried.
+    pub(crate) fn histograms(&self) -> &BatchHistograms {
+        &self.histograms
     }
 
     /// Whether the last transaction went well; true before the first.
@@ -180,8 +197,8 @@ impl QuoteCounters {
         self.batches.fetch_add(1, Relaxed);
         self.failed_batches.fetch_add(u64::from(!ok), Relaxed);
         self.batched_requests.fetch_add(requests as u64, Relaxed);
-        self.commit_micros
-            .fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.histograms.requests.observe(requests as f64);
+        self.histograms.seconds.observe(time.as_secs_f64());
         self.unhealthy.store(!ok, Relaxed);
     }
 

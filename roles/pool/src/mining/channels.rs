@@ -37,6 +37,7 @@ use super::messages::{ToMiner, target_of, wire_target};
 use super::metrics::Counter;
 use super::miners::{Entry, Kind};
 use super::share::{Share, Unfit, ValidShare};
+use crate::intake::Earned;
 use crate::outbox::EnqueueError;
 
 /// The outbox holds as many shares as it may; the miner may send this one again.
@@ -260,13 +261,15 @@ impl Channels {
     }
 
     /// A share has been stored, or not. A refusal leaves no trace that would make it a duplicate when it comes again.
-    pub(crate) fn settle<T>(&mut self, taken: Taken, stored: Result<T, EnqueueError>, now: Instant) -> Answer {
+    pub(crate) fn settle(&mut self, taken: Taken, stored: Result<Earned, EnqueueError>, now: Instant) -> Answer {
         let Taken {
             channel_id,
             sequence_number,
             share,
             ..
         } = taken;
+        // A share that was stored before all the same is one that earns: others are not stored.
+        let earned_quote = !matches!(stored, Ok(Earned::BelowMinimum | Earned::NoKey));
         let code = match stored {
             Ok(_) => None,
             // It failed before and is there all the same: it was this very share, for its extranonce is this channel's.
@@ -279,7 +282,7 @@ impl Channels {
         // A channel that has been closed meanwhile gets its answers all the same; its shares were stored.
         let channel = self.open.get_mut(&channel_id);
         match (code, channel) {
-            (None, Some(channel)) => channel.entry.accepted(hashes(&share.target), now),
+            (None, Some(channel)) => channel.entry.accepted(hashes(&share.target), earned_quote, now),
             (Some(code), Some(channel)) => {
                 channel.entry.rejected();
                 if code != DUPLICATE_SHARE {

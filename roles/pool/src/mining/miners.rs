@@ -45,6 +45,8 @@ pub struct Miner {
     pub accepted: u64,
     /// Shares refused, for whatever reason.
     pub rejected: u64,
+    /// Quotes that its shares have earned.
+    pub quotes: u64,
     /// Time since the last accepted share.
     pub last_share: Option<Duration>,
     /// Time since the channel was opened.
@@ -74,6 +76,7 @@ struct Row {
     earns: bool,
     accepted: AtomicU64,
     rejected: AtomicU64,
+    quotes: AtomicU64,
     pulse: Mutex<Pulse>,
 }
 
@@ -125,6 +128,7 @@ impl Row {
             hashrate: known.then(|| pulse.rate(self.opened, now)),
             accepted,
             rejected: self.rejected.load(Relaxed),
+            quotes: self.quotes.load(Relaxed),
             last_share: pulse.last.map(|last| now.duration_since(last)),
             connected,
             earns: self.earns,
@@ -148,6 +152,7 @@ impl Miners {
             earns,
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            quotes: AtomicU64::new(0),
             pulse: Mutex::default(),
         });
         let id = self.0.next.fetch_add(1, Relaxed) + 1;
@@ -202,9 +207,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A share was accepted that took so many hashes on average.
-    pub(crate) fn accepted(&self, hashes: f64, now: Instant) {
+    /// A share was accepted that took so many hashes on average, and earned a quote or not.
+    pub(crate) fn accepted(&self, hashes: f64, earned_quote: bool, now: Instant) {
         self.row.accepted.fetch_add(1, Relaxed);
+        self.row.quotes.fetch_add(u64::from(earned_quote), Relaxed);
         self.row.pulse().share(hashes, now);
     }
 
@@ -232,7 +238,7 @@ mod tests {
         let mut now = start;
         for share in 1..=600 {
             now = start + Duration::from_secs(share);
-            entry.accepted(1000.0, now);
+            entry.accepted(1000.0, true, now);
             let view = miners.view(9, now);
             match view.listed[0].hashrate {
                 None => assert!(share < 5),
@@ -253,13 +259,14 @@ mod tests {
         let entries: Vec<Entry> = (0..5)
             .map(|n| miners.open(n.to_string(), Kind::Extended, false, now))
             .collect();
-        entries[3].accepted(1.0, now + Duration::from_secs(1));
-        entries[1].accepted(1.0, now + Duration::from_secs(2));
+        entries[3].accepted(1.0, false, now + Duration::from_secs(1));
+        entries[1].accepted(1.0, true, now + Duration::from_secs(2));
         entries[1].rejected();
         let view = miners.view(2, now + Duration::from_secs(3));
         assert_eq!((view.connections, view.channels), (1, 5));
         assert_eq!(view.listed.iter().map(|m| &*m.identity).collect::<Vec<_>>(), ["1", "3"]);
-        assert_eq!(view.listed[0].rejected, 1);
+        assert_eq!((view.listed[0].rejected, view.listed[0].quotes), (1, 1));
+        assert_eq!(view.listed[1].quotes, 0, "an accepted share that earned nothing");
         drop((entries, connected));
         assert_eq!(miners.view(2, now), MinersView::default());
     }

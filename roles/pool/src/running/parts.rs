@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dashboard::{BasePath, History, PoolSource};
 use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
 use service::{BindError, bind, vital};
 use stats_push::SnapshotCache;
@@ -44,7 +45,9 @@ pub(super) struct Parts {
     pub(super) cache: SnapshotCache,
     pub(super) mining: Mining,
     pub(super) templates_task: JoinHandle<()>,
+    pub(super) history: History,
     pub(super) dashboard_limits: dashboard::Limits,
+    pub(super) base_path: BasePath,
 }
 
 /// Where it listens.
@@ -118,7 +121,14 @@ impl Parts {
         let stop_pump = CancellationToken::new();
         let pump = Pump::new(self.outbox.clone(), self.pump_config, self.status.pump.clone());
         let pump = begin(&stop, pump.run(sessions, stop_pump.clone()));
-        let router = dashboard::pool_router(self.cache, Arc::new(self.status), metrics);
+        let status = Arc::new(self.status);
+        let pool = Arc::clone(&status) as Arc<dyn PoolSource>;
+        let history = self.history.clone();
+        // Shares go on without it.
+        let history = tokio::spawn(history.record(self.cache.clone(), Some(pool), stop.clone()));
+        let router = self
+            .base_path
+            .mount(dashboard::pool_router(self.cache, status, self.history, metrics));
         let http = dashboard::serve_within(listeners.dashboard, router, self.dashboard_limits, stop.clone());
         let http = begin(&stop, http);
 
@@ -139,7 +149,8 @@ impl Parts {
             http,
             data,
             ended("templates", LINK_END, self.templates_task),
-            ended("statistics", LINK_END, aging)
+            ended("statistics", LINK_END, aging),
+            ended("history", DASHBOARD_END, history)
         );
         info!("the pool has stopped");
     }

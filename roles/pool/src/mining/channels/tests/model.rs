@@ -15,6 +15,7 @@ use mining_sv2::{
 use tokio::time::Instant;
 
 use super::{Op, Outcome};
+use crate::intake::Earned;
 use crate::mining::channels::{Answer, Channels, GROUP, Submitted, Taken};
 use crate::mining::difficulty::target_of_bits;
 use crate::mining::floor::Floor;
@@ -476,7 +477,7 @@ impl World {
         let stored = match outcome {
             // It failed before, and was in the outbox all the same.
             Outcome::Stored if again => Err(EnqueueError::Duplicate),
-            Outcome::Stored => Ok(()),
+            Outcome::Stored => Ok(Earned::Quote { amount: 1 }),
             Outcome::Full => Err(EnqueueError::Full { max_waiting: 1 }),
             Outcome::Failed => Err(EnqueueError::Closed),
         };
