@@ -12,7 +12,7 @@ fn any_port() -> std::net::SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-fn config() -> devnet::DevnetConfig {
+pub(crate) fn config() -> devnet::DevnetConfig {
     devnet::DevnetConfig {
         listen: devnet::Listen {
             dashboard: any_port(),

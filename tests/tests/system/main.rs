@@ -11,5 +11,7 @@
 mod first_run;
 mod kills;
 mod mining;
+mod monitoring;
+mod pages;
 mod stopped;
 mod trouble;
