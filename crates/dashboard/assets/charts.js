@@ -116,6 +116,13 @@ const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => 
 
 const translucent = (colour) => colour.replace(/^rgb\((.*)\)$/, 'rgba($1, 0.13)');
 
+/** A value between two gaps makes no line: it is a point. */
+function lonely({ data }, series) {
+  const column = data[series];
+  const known = (index) => column[index] !== null && column[index] !== undefined;
+  return [...column.keys()].filter((index) => known(index) && !known(index - 1) && !known(index + 1));
+}
+
 /** One chart in its figure. */
 class Chart {
   constructor(figure, spec) {
@@ -175,7 +182,10 @@ class Chart {
     // Where nothing is known the numbers of a scale mean nothing.
     const numbers = (plot, splits) => {
       const known = plot.data.slice(1).some((column) => column.some((value) => value !== null));
-      return splits.map((value) => (known ? this.spec.axis(value) : ''));
+      if (!known) return splits.map(() => '');
+      const texts = splits.map(this.spec.axis);
+      // Beside each other, short numbers may all read the same.
+      return new Set(texts).size === texts.length ? texts : splits.map(grouped);
     };
     const incrs = this.spec.whole ? WHOLE : undefined;
     const colours = this.values.map(({ key }) => getComputedStyle(key).backgroundColor);
@@ -195,7 +205,7 @@ class Chart {
       scales: { x: { time: false }, y: { range: this.spec.free ? free : fromZero }, right: { range: fromZero } },
       axes: [
         { ...axis, size: 30, grid: { show: false }, space: 64, incrs: [60, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000], splits: localSplits, values: (_, splits) => splits.map((at) => (this.range > 86400 ? days : hours).format(at * 1000)) },
-        { ...axis, size: this.spec.axis === hashrate ? 74 : 56, space: 34, incrs, values: numbers },
+        { ...axis, size: this.spec.axis === hashrate ? 74 : 66, space: 34, incrs, values: numbers },
         ...(right ? [{ ...axis, side: 1, scale: 'right', size: 44, space: 34, incrs, grid: { show: false }, values: numbers }] : []),
       ],
       series: [
@@ -207,7 +217,7 @@ class Chart {
           fill: series.fill ? translucent(colours[index]) : undefined,
           width: 1.75,
           dash: series.dash,
-          points: { show: false },
+          points: { show: true, size: 4, width: 0, fill: colours[index], filter: lonely },
         })),
       ],
       hooks: { setCursor: [() => this.plot && this.tell()] },
@@ -229,7 +239,8 @@ function localSplits(_, __, min, max, increment) {
  * `tell(values)` of the newest slot, and `repaint()`.
  */
 export function startCharts({ ask, whileVisible }) {
-  const isPool = document.documentElement.dataset.host === 'pool' && root.querySelector('[data-chart="hashrate"]');
+  // The mint's page is about the mint alone, and so are its charts.
+  const isPool = root.querySelector('[data-chart="hashrate"]') !== null;
   const charts = [...root.querySelectorAll('[data-chart]')].map((figure) => {
     const spec = CHARTS[figure.dataset.chart];
     return new Chart(figure, { ...spec, series: spec.series.filter((series) => isPool || !series.poolOnly) });

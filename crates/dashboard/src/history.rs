@@ -157,9 +157,11 @@ struct Observer {
 }
 
 impl Observer {
-    /// Once a slot: a pool of many miners has to go through all of them.
+    /// When a slot begins and at its end, where its totals are taken: a pool of many miners has to go through all of
+    /// them.
     fn wants_pool(&mut self, now: UnixSeconds) -> bool {
-        self.pool_slot.replace(now / FINEST) != Some(now / FINEST)
+        let begins = self.pool_slot.replace(now / FINEST) != Some(now / FINEST);
+        begins || now % FINEST >= FINEST - 2
     }
 
     fn figures(&mut self, mint: &MintView, pool: Option<&PoolView>, now: Instant) -> Figures {
@@ -236,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_is_asked_once_a_slot() {
+    fn the_pool_is_asked_when_a_slot_begins_and_at_its_end() {
         let mut observer = Observer::default();
-        let asked: Vec<u64> = (100..125).filter(|now| observer.wants_pool(*now)).collect();
-        assert_eq!(asked, [100, 110, 120]);
+        let asked: Vec<u64> = (103..125).filter(|now| observer.wants_pool(*now)).collect();
+        assert_eq!(asked, [103, 108, 109, 110, 118, 119, 120]);
     }
 
     #[tokio::test]

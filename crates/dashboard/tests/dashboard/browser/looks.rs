@@ -124,16 +124,16 @@ async fn the_pool_page_is_for_everybody_in_every_state() {
     picture(&browser, "pool-new").await;
 
     let session = server.connect();
-    tell(&session, 7199);
+    tell(&session, 7260);
     now(busy());
     browser.until_text("miners", "3").await.unwrap();
-    browser.until_text("quotes-redeemed", "7,199").await.unwrap();
+    browser.until_text("quotes-redeemed", "7,260").await.unwrap();
     browser.until("document.getElementById('start').hidden").await.unwrap();
     for_everybody(&browser, "live").await;
     nothing_overflows(&browser).await;
     picture(&browser, "pool").await;
 
-    tell_often(&session, 7200);
+    tell_often(&session, 7261);
     browser.until_text("status", "stale").await.unwrap();
     for_everybody(&browser, "stale").await;
     drop(session);
@@ -152,7 +152,7 @@ async fn the_mint_pages_are_for_everybody_in_every_state() {
     picture(&browser, "mint-starting").await;
     let session = server.connect();
     session.apply(
-        snapshot(9, [unit("hash_912344", 5000), unit("hash", 2199)]),
+        snapshot(9, [unit("hash_912344", 5000), unit("hash", 2260)]),
         Instant::now(),
     );
     browser.until_text("status", "live").await.unwrap();
@@ -171,15 +171,24 @@ async fn the_mint_pages_are_for_everybody_in_every_state() {
         .unwrap();
     for_everybody(&browser, "without a pool").await;
     nothing_to_complain_of(&browser, &server).await;
+    browser
+        .eval("document.querySelector('main').append(document.createElement('img'))")
+        .await
+        .unwrap();
+    let found = browser.axe().await.unwrap();
+    assert!(
+        found.len() == 1 && found[0].starts_with("image-alt: "),
+        "what is wrong is found: {found:?}"
+    );
 
     let pool = with_history("pool").await;
     let session = pool.connect();
     session.apply(
-        snapshot(9, [unit("hash_912344", 5000), unit("hash", 2199)]),
+        snapshot(9, [unit("hash_912344", 5000), unit("hash", 2260)]),
         Instant::now(),
     );
     browser.open(&format!("{}/mint", pool.base)).await.unwrap();
-    browser.until_text("quotes-redeemed", "7,199").await.unwrap();
+    browser.until_text("quotes-redeemed", "7,260").await.unwrap();
     for_everybody(&browser, "the mint's page on a pool").await;
     nothing_overflows(&browser).await;
     picture(&browser, "mint-on-pool").await;
