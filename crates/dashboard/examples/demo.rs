@@ -12,8 +12,8 @@ use std::{
 
 use dashboard::{
     ChannelKind, HISTORY_FILE, History, LinkStage, LinkView, LinksView, MinerView, MiningAddress, MintSource,
-    PoolSource, PoolView, PushView, QuoteCounts, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, ShareCounts,
-    TemplateView, mint_router, pool_router, registry, serve,
+    PoolSource, PoolView, PushView, QuoteCounts, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, RefreshError,
+    RefreshToken, Refreshed, ShareCounts, TemplateView, mint_router, pool_router, registry, serve,
 };
 use futures::future::BoxFuture;
 use stats_push::{Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
@@ -135,6 +135,21 @@ impl PoolSource for Demo {
 
     fn ready(&self) -> Readiness {
         Readiness::new()
+    }
+
+    fn refresh(&self, _: Duration) -> BoxFuture<'_, Result<Refreshed, RefreshError>> {
+        let answer = match &*self.mode {
+            "away" | "never" => Err(RefreshError::NoMint),
+            _ => Ok(Refreshed {
+                request_id: 1,
+                round_trip: Duration::from_micros(412),
+            }),
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        None
     }
 }
 

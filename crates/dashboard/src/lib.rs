@@ -28,6 +28,7 @@ mod http;
 mod metrics;
 mod openapi;
 mod pages;
+mod refresh;
 mod router;
 mod server;
 mod source;
@@ -39,6 +40,7 @@ pub use config::{DashboardSection, Limits};
 pub use history::{HISTORY_FILE, History};
 pub use metrics::registry;
 pub use prometheus_client;
+pub use refresh::{InvalidRefreshToken, RefreshError, RefreshToken, Refreshed};
 pub use router::{mint_router, pool_router};
 pub use server::{serve, serve_within};
 pub use source::{

@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use crate::{api, history::json as history};
+use crate::{api, history::json as history, refresh};
 
 /// The document of a pool.
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use crate::{api, history::json as history};
         api::mint_stats,
         api::mint_stream,
         history::mint_history,
+        refresh::refresh,
         api::pool_stats,
         api::quotes,
         api::healthz,

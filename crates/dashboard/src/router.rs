@@ -24,7 +24,7 @@ use crate::{
     http::{self, failed},
     metrics::{MintCollector, PoolCollector, StreamCollector},
     openapi::{MintApi, PoolApi},
-    pages,
+    pages, refresh,
     source::{MintSource, PoolSource},
     stats::StatsJson,
 };
@@ -43,6 +43,7 @@ pub fn pool_router(mint: SnapshotCache, pool: Arc<dyn PoolSource>, history: Hist
             history: history.clone(),
             pool: Arc::clone(&pool),
         });
+    let own = own.merge(refresh::route(Arc::clone(&pool)));
     let common = Common {
         mint,
         history: HistoryApp { history, of_pool: true },

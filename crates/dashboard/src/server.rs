@@ -3,10 +3,13 @@
 //! A connection takes a place. One that does not send its next header in time gives its place back, one whose peer
 //! has vanished does so when the kernel has tried long enough, and streams never take all of them.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware};
-use hyper::server::conn::http1;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -18,7 +21,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{complaints::Complaints, config::Limits, http};
+use crate::{complaints::Complaints, config::Limits, http, refresh::Client};
 
 /// What is in flight when the server stops may still be finished within this time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -56,8 +59,8 @@ pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits,
     let mut complaints = Complaints::default();
     while let Some((accepted, place)) = next_connection(&listener, &places, &stop).await {
         match accepted {
-            Ok(socket) => {
-                connections.spawn(connection(socket, router.clone(), limits, stop.clone(), place));
+            Ok((socket, client)) => {
+                connections.spawn(connection(socket, client, router.clone(), limits, stop.clone(), place));
             }
             Err(error) => {
                 if complaints.may_speak() {
@@ -77,17 +80,17 @@ async fn next_connection(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(io::Result<TcpStream>, OwnedSemaphorePermit)> {
+) -> Option<(io::Result<(TcpStream, SocketAddr)>, OwnedSemaphorePermit)> {
     let accept = async {
         let place = Arc::clone(places).acquire_owned().await.ok()?;
-        let accepted = listener.accept().await.map(|(socket, _)| socket);
-        Some((accepted, place))
+        Some((listener.accept().await, place))
     };
     stop.run_until_cancelled(accept).await.flatten()
 }
 
 async fn connection(
     socket: TcpStream,
+    client: SocketAddr,
     router: Router,
     limits: Limits,
     stop: CancellationToken,
@@ -97,10 +100,15 @@ async fn connection(
         tracing::debug!(%error, "a connection was gone before it was served");
         return;
     }
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Client(client));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

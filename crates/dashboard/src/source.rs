@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 pub use self::quotes::{InvalidLockingKey, LockingKey, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable};
 use crate::stats::Timestamp;
 
+use crate::refresh::{RefreshError, RefreshToken, Refreshed};
+
 /// The pool behind a pool's dashboard.
 pub trait PoolSource: Send + Sync + 'static {
     /// The pool's own figures, now. Called for each request: it must not block.
@@ -25,6 +27,12 @@ pub trait PoolSource: Send + Sync + 'static {
 
     /// Whether the pool can serve miners.
     fn ready(&self) -> Readiness;
+
+    /// Asks the mint for a snapshot, which is in the cache when this returns. It may take `within`.
+    fn refresh(&self, within: Duration) -> BoxFuture<'_, Result<Refreshed, RefreshError>>;
+
+    /// What must be shown from elsewhere to have the mint asked; `None`: only this machine may.
+    fn refresh_token(&self) -> Option<&RefreshToken>;
 }
 
 /// The mint behind a mint's dashboard.

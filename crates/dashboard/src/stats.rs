@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use crate::{
     format, openapi,
+    refresh::fine_millis,
     source::{as_decimal, millis},
 };
 
@@ -91,6 +92,8 @@ pub(crate) struct Mint<'a> {
     pub(crate) public_key: Option<&'a str>,
     /// New runs of the mint seen after the first.
     pub(crate) restarts: u64,
+    /// How long the mint took over the newest question that it was asked in this session.
+    pub(crate) round_trip_ms: Option<f64>,
 }
 
 /// One currency unit.
@@ -183,6 +186,7 @@ impl<'a> Mint<'a> {
             proven: peer.map(|peer| peer.proven),
             public_key: peer.and_then(|peer| peer.public_key.as_deref()),
             restarts: view.counters.restarts,
+            round_trip_ms: view.round_trip.map(fine_millis),
         }
     }
 }

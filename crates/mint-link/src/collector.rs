@@ -38,7 +38,7 @@ impl Collector for LinkCollector {
     }
 }
 
-fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 12] {
+fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 13] {
     let traffic = &counters.traffic;
     [
         (
@@ -60,6 +60,11 @@ fn plain(counters: &LinkCounters) -> [(&'static str, &'static str, u64); 12] {
         ),
         ("link_bytes_read", "Encrypted bytes read", traffic.bytes_read),
         ("link_bytes_written", "Encrypted bytes written", traffic.bytes_written),
+        (
+            "link_stats_requests",
+            "Requests for statistics: sent by a pool, taken by a mint",
+            counters.stats_requests,
+        ),
         (
             "link_stats_malformed",
             "Statistics messages dropped for their form",

@@ -28,6 +28,7 @@ pub struct LinkMetrics {
     unexpected: AtomicU64,
     unanswered: AtomicU64,
     issued_missed: AtomicU64,
+    stats_requests: AtomicU64,
     round_trips: RoundTrips,
     ended: [AtomicU64; FailureReason::ALL.len()],
     dropped_log: LogLimiter,
@@ -56,6 +57,8 @@ pub struct LinkCounters {
     pub unanswered: u64,
     /// Notes of issued quotes (0x86), each of one transaction or one message, that were dropped since somebody was slow.
     pub issued_missed: u64,
+    /// Requests for statistics (0x83): sent by a pool, taken by a mint.
+    pub stats_requests: u64,
     /// Questions over the link of which it is known how long their answers took.
     pub round_trips: u64,
     /// Sessions and attempts that ended, by reason.
@@ -94,6 +97,7 @@ impl LinkMetrics {
             unexpected: self.unexpected.load(Relaxed),
             unanswered: self.unanswered.load(Relaxed),
             issued_missed: self.issued_missed.load(Relaxed),
+            stats_requests: self.stats_requests.load(Relaxed),
             round_trips: self.round_trips.count.load(Relaxed),
             ended: ended.map(|(reason, count)| (reason, count.load(Relaxed))).collect(),
         }
@@ -122,6 +126,10 @@ impl LinkMetrics {
     /// Counts notes of issued quotes that nobody will get.
     pub fn issued_missed(&self, notes: u64) {
         self.issued_missed.fetch_add(notes, Relaxed);
+    }
+
+    pub(crate) fn stats_request(&self) {
+        self.stats_requests.fetch_add(1, Relaxed);
     }
 
     /// A question over the link has been answered after this time.

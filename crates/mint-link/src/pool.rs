@@ -6,6 +6,7 @@
 mod admission;
 mod gate;
 mod handle;
+mod refresher;
 mod seat;
 mod session;
 mod writer;
@@ -29,6 +30,7 @@ use self::seat::{Seat, Ticket};
 pub use self::{
     admission::Admission,
     handle::{MintSession, SessionInfo, StatsRequester},
+    refresher::{RefreshError, Refreshed, Refresher},
 };
 use crate::{
     error::{FailureReason, LinkError},
@@ -108,6 +110,8 @@ pub struct PoolLink {
     sessions: mpsc::Sender<MintSession>,
     metrics: Arc<LinkMetrics>,
     seat: Mutex<Seat>,
+    /// Asks the mint that works, or that worked last.
+    requester: watch::Sender<Option<StatsRequester>>,
 }
 
 impl PoolLink {
@@ -131,7 +135,13 @@ impl PoolLink {
             sessions,
             metrics,
             seat: Mutex::default(),
+            requester: watch::Sender::default(),
         }
+    }
+
+    /// To ask whichever mint works for a snapshot, now and in sessions to come.
+    pub fn refresher(&self) -> Refresher {
+        Refresher(self.requester.subscribe())
     }
 
     /// Serves whoever connects until `stop`, then ends all sessions and returns.
@@ -208,6 +218,14 @@ impl PoolLink {
     fn reopen(&self, ticket: &Ticket, info: &SessionInfo) -> Option<CacheSession> {
         let _seat = self.seat();
         (!ticket.replaced.is_cancelled()).then(|| self.open_session(info))
+    }
+
+    /// Who wants a snapshot asks in this session from here on, unless it has been replaced meanwhile.
+    fn offer(&self, ticket: &Ticket, requester: StatsRequester) {
+        let _seat = self.seat();
+        if !ticket.replaced.is_cancelled() {
+            self.requester.send_replace(Some(requester));
+        }
     }
 
     fn open_session(&self, info: &SessionInfo) -> CacheSession {

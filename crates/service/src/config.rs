@@ -16,7 +16,7 @@ use toml::{Table, Value};
 const SHOWN_CHARS: usize = 80;
 
 /// Parts of a key's name that mean its value must never be shown.
-const HIDDEN: [&str; 5] = ["secret", "mnemonic", "seed", "password", "private"];
+const HIDDEN: [&str; 6] = ["secret", "mnemonic", "seed", "password", "private", "token"];
 
 /// What the standard library says of a text that is no socket address.
 const NO_SOCKET_ADDRESS: &str = "invalid socket address syntax";

@@ -120,6 +120,8 @@ pub struct MintView {
     pub peer: Option<Arc<Peer>>,
     /// The newest snapshot. It outlives its session.
     pub latest: Option<Received>,
+    /// How long the mint took over the newest question that it was asked in the newest session; `None` if it was asked none.
+    pub round_trip: Option<Duration>,
     /// What has happened so far.
     pub counters: Counters,
 }
@@ -172,6 +174,7 @@ impl SnapshotCache {
             connection: Connection::Never,
             peer: None,
             latest: None,
+            round_trip: None,
             counters: Counters::default(),
         };
         Self {
@@ -202,6 +205,7 @@ impl SnapshotCache {
         self.shared.change(&writing, |view| {
             view.connection = Connection::Up { negotiated: false };
             view.peer = Some(Arc::new(peer));
+            view.round_trip = None;
             view.counters.sessions += 1;
         });
         CacheSession {
@@ -331,6 +335,14 @@ impl CacheSession {
             });
         });
         applied
+    }
+
+    /// The mint has answered a question of this session after this time (see [`Inquiry::heard`](crate::Inquiry::heard)).
+    pub fn answered(&self, round_trip: Duration) {
+        let writing = self.shared.lock();
+        if self.decides(&writing) {
+            self.shared.change(&writing, |view| view.round_trip = Some(round_trip));
+        }
     }
 
     /// A message of the extension was malformed or unexpected, and is dropped (P10).

@@ -14,7 +14,7 @@
 //!   has a [`Publisher`]; its writer calls [`Publisher::next`] only when it can write, so nothing queues. Inside,
 //!   [`Schedule`] decides when and why, with time as an argument.
 //! - **Pool.** Each ready session with the mint is a [`CacheSession`]; what it [applies](CacheSession::apply) replaces,
-//!   refreshes or is dropped. Readers [load](SnapshotCache::load) a [`MintView`] and judge its [`Freshness`].
+//!   refreshes or is dropped. Where snapshots fail to come, [`Inquiry`] says when to ask for one. Readers [load](SnapshotCache::load) a [`MintView`] and judge its [`Freshness`].
 //!
 //! Both sides in one:
 //!
@@ -68,6 +68,7 @@
 mod cache;
 mod config;
 mod freshness;
+mod inquiry;
 mod publisher;
 mod schedule;
 mod snapshot;
@@ -77,6 +78,7 @@ mod wire;
 pub use cache::{Applied, CacheSession, Connection, Counters, MintView, Peer, Received, Revision, SnapshotCache};
 pub use config::{PushConfig, PushConfigError};
 pub use freshness::{Freshness, Status, stale_after};
+pub use inquiry::Inquiry;
 pub use publisher::{Publisher, PublisherHandle};
 pub use schedule::{Schedule, Step};
 pub use snapshot::{Reason, RunId, Snapshot};

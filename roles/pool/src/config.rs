@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bitcoin::secp256k1::PublicKey;
-use dashboard::DashboardSection;
+use dashboard::{DashboardSection, RefreshToken};
 use mint_link::{ExtensionIds, MintPublicKey};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -34,6 +34,8 @@ pub struct PoolConfig {
     pub outbox: OutboxConfig,
     /// Pages, JSON and metrics.
     pub dashboard: DashboardSection<8081>,
+    /// Who may have the mint asked over HTTP.
+    pub refresh: RefreshSection,
 }
 
 impl Default for PoolConfig {
@@ -46,6 +48,7 @@ impl Default for PoolConfig {
             quotes: QuotesSection::default(),
             outbox: OutboxConfig::default(),
             dashboard: DashboardSection::default(),
+            refresh: RefreshSection::default(),
         }
     }
 }
@@ -98,6 +101,14 @@ impl Default for MintLinkSection {
             extensions: ExtensionIds::default(),
         }
     }
+}
+
+/// `[refresh]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefreshSection {
+    /// What must be shown from other machines, and through a proxy; without it only this machine may.
+    pub token: Option<RefreshToken>,
 }
 
 /// `[quotes]`

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::parts::{Listeners, Parts, link_config};
+use self::parts::{Link, Listeners, Parts};
 use crate::authority::{AuthorityError, authority};
 use crate::config::PoolConfig;
 use crate::intake::ShareIntake;
@@ -209,6 +209,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
             metrics: Arc::clone(&mining_metrics),
         },
     )?;
+    let link = Link::new(&config.mint_link, keys, &mints, cache.clone());
     let parts = Parts {
         _lock: lock,
         outbox: outbox.clone(),
@@ -227,14 +228,15 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
                 up: Arc::new(AtomicBool::new(true)),
             },
             unit: quotes.unit.to_lowercase(),
+            refresher: link.refresher(),
+            refresh_token: config.refresh.token.clone(),
         },
         pump_config: PumpConfig {
             unit: quotes.unit.clone(),
             window: config.mint_link.window,
             answer_timeout: config.mint_link.answer_timeout,
         },
-        link_config: link_config(&config.mint_link, keys),
-        mints: mints.clone(),
+        link,
         cache: cache.clone(),
         mining: mining_server,
         templates_task,

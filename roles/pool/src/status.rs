@@ -14,10 +14,10 @@ use dashboard::prometheus_client::metrics::MetricType;
 use dashboard::prometheus_client::metrics::counter::ConstCounter;
 use dashboard::{
     ChannelKind, MinerView, MiningAddress, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef,
-    QuotesUnavailable, Readiness, ShareCounts, TemplateView,
+    QuotesUnavailable, Readiness, RefreshError, RefreshToken, Refreshed, ShareCounts, TemplateView,
 };
 use futures::future::BoxFuture;
-use mint_link::RefusalCode;
+use mint_link::{Refresher, RefusalCode};
 use stats_push::UnixMillis;
 use sv2_transport::AuthorityPublicKey;
 use tokio::time::Instant;
@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) mining: MiningStatus,
     /// The unit of the quotes, as wallets know it.
     pub(crate) unit: String,
+    pub(crate) refresher: Refresher,
+    pub(crate) refresh_token: Option<RefreshToken>,
 }
 
 /// Reads the mining server of a running pool.
@@ -120,6 +122,25 @@ impl PoolSource for Status {
                     .ok_or_else(|| "the listener for miners is closed".to_owned()),
             )
             .check("template", self.templates.status().current())
+    }
+
+    fn refresh(&self, within: Duration) -> BoxFuture<'_, Result<Refreshed, RefreshError>> {
+        Box::pin(async move {
+            match self.refresher.refresh(within).await {
+                Ok(refreshed) => Ok(Refreshed {
+                    request_id: refreshed.request_id,
+                    round_trip: refreshed.round_trip,
+                }),
+                Err(mint_link::RefreshError::NoMint) => Err(RefreshError::NoMint),
+                Err(mint_link::RefreshError::Unsupported) => Err(RefreshError::Unsupported),
+                Err(mint_link::RefreshError::TooLate) => Err(RefreshError::TooLate),
+                Err(mint_link::RefreshError::Ended) => Err(RefreshError::Ended),
+            }
+        })
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
     }
 }
 

@@ -6,6 +6,7 @@ mod history;
 mod http;
 mod metrics;
 mod openapi;
+mod refresh;
 mod stats;
 mod stream;
 mod support;

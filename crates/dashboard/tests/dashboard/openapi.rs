@@ -1,5 +1,8 @@
 //! The OpenAPI document is true: each answer is checked against the schema that it names.
 
+use std::time::Duration;
+
+use dashboard::Refreshed;
 use serde_json::{Map, Value};
 
 use crate::support::{Role, Server, Setup, snapshot, unit};
@@ -117,8 +120,12 @@ async fn every_answer_is_as_described(server: &Server) -> Vec<String> {
     let document = server.json("/api/openapi.json").await;
     let checker = Checker { document: &document };
     let paths = document["paths"].as_object().unwrap();
-    for (path, methods) in paths {
-        let responses = &methods["get"]["responses"];
+    let methods = paths.iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap();
+        methods.iter().map(move |(method, described)| (path, method, described))
+    });
+    for (path, method, described) in methods {
+        let responses = &described["responses"];
         for query in [
             "",
             "?from=x",
@@ -128,7 +135,9 @@ async fn every_answer_is_as_described(server: &Server) -> Vec<String> {
             if path.ends_with("/stream") {
                 continue;
             }
-            let answer = server.get(&format!("{path}{query}")).await;
+            let method = method.to_uppercase().parse().unwrap();
+            let url = server.url(&format!("{path}{query}"));
+            let answer = reqwest::Client::new().request(method, url).send().await.unwrap();
             let status = answer.status().as_u16();
             let described = &responses[status.to_string()];
             let schema = &described["content"]["application/json"]["schema"];
@@ -152,10 +161,16 @@ async fn a_pools_answers_are_as_described_before_and_after_it_knows_something() 
     session.apply(snapshot(42, [unit("hash", 42)]), std::time::Instant::now());
     *server.role.pool.lock().unwrap() = crate::http::pool_view();
     *server.role.quotes.lock().unwrap() = crate::http::quote_page();
+    *server.role.refreshed.lock().unwrap() = Some(Ok(Refreshed {
+        request_id: 7,
+        round_trip: Duration::from_micros(1412),
+    }));
+    session.answered(Duration::from_micros(412));
     let paths = every_answer_is_as_described(&server).await;
     *server.role.trouble.lock().unwrap() = Some("no template".to_owned());
     every_answer_is_as_described(&server).await;
     let all = [
+        "/api/v1/mint/refresh",
         "/api/v1/mint/stats",
         "/api/v1/mint/stats/history",
         "/api/v1/mint/stats/stream",

@@ -37,7 +37,7 @@ async fn before_any_mint_everything_is_null() {
     let server = Server::pool().await;
     assert_eq!(
         answer(&server, None).await,
-        r#""status":"never","stale_after_ms":null,"quotes_redeemed":null,"total_quotes_issued":null,"total_ehash_issued":null,"quotes_by_state":null,"amounts":null,"units_total":null,"units":null,"run_id":null,"sequence":null,"reason":null,"interval_ms":null,"taken_at":null,"received_at":null,"clock_skew_ms":null,"mint":{"connected":false,"peer":null,"proven":null,"public_key":null,"restarts":0}}"#
+        r#""status":"never","stale_after_ms":null,"quotes_redeemed":null,"total_quotes_issued":null,"total_ehash_issued":null,"quotes_by_state":null,"amounts":null,"units_total":null,"units":null,"run_id":null,"sequence":null,"reason":null,"interval_ms":null,"taken_at":null,"received_at":null,"clock_skew_ms":null,"mint":{"connected":false,"peer":null,"proven":null,"public_key":null,"restarts":0,"round_trip_ms":null}}"#
     );
 }
 
@@ -64,7 +64,7 @@ async fn every_status_is_told_to_the_letter() {
     let key = "ab".repeat(32);
     let expected = |status: &str, connected: bool| {
         format!(
-            r#""status":"{status}","stale_after_ms":15000,"quotes_redeemed":42,"total_quotes_issued":42,"total_ehash_issued":"1344","quotes_by_state":{{"unpaid":0,"paid":3,"issued":42}},"amounts":{{"unpaid":"0","paid":"96","issued":"1344"}},"units_total":1,"units":[{{"unit":"hash","quotes":{{"unpaid":0,"paid":3,"issued":42}},"amounts":{{"unpaid":"0","paid":"96","issued":"1344"}},"last_issued_at":"2026-11-22T08:40:00.123Z"}}],"run_id":"0000000000005f0c","sequence":123,"reason":"event","interval_ms":5000,"taken_at":"2026-11-22T08:40:00.100Z","received_at":"{received_at}","clock_skew_ms":{skew},"mint":{{"connected":{connected},"peer":"127.0.0.1:51234","proven":true,"public_key":"{key}","restarts":0}}}}"#
+            r#""status":"{status}","stale_after_ms":15000,"quotes_redeemed":42,"total_quotes_issued":42,"total_ehash_issued":"1344","quotes_by_state":{{"unpaid":0,"paid":3,"issued":42}},"amounts":{{"unpaid":"0","paid":"96","issued":"1344"}},"units_total":1,"units":[{{"unit":"hash","quotes":{{"unpaid":0,"paid":3,"issued":42}},"amounts":{{"unpaid":"0","paid":"96","issued":"1344"}},"last_issued_at":"2026-11-22T08:40:00.123Z"}}],"run_id":"0000000000005f0c","sequence":123,"reason":"event","interval_ms":5000,"taken_at":"2026-11-22T08:40:00.100Z","received_at":"{received_at}","clock_skew_ms":{skew},"mint":{{"connected":{connected},"peer":"127.0.0.1:51234","proven":true,"public_key":"{key}","restarts":0,"round_trip_ms":null}}}}"#
         )
     };
     assert_eq!(answer(&server, Some(now)).await, expected("live", true));

@@ -7,7 +7,8 @@ use std::{
 
 use dashboard::{
     BasePath, History, Limits, LinkView, LinksView, MintSource, PoolSource, PoolView, PushView, QuotePage, QuoteQuery,
-    QuotesUnavailable, Readiness, mint_router, pool_router, registry, serve_within,
+    QuotesUnavailable, Readiness, RefreshError, RefreshToken, Refreshed, mint_router, pool_router, registry,
+    serve_within,
 };
 use futures::future::BoxFuture;
 use reqwest::{Response, Url};
@@ -35,6 +36,10 @@ pub(crate) struct Role {
     /// Quotes can't be read.
     pub(crate) broken: bool,
     pub(crate) links: Mutex<Vec<LinkView>>,
+    /// What the mint answers when it is asked.
+    pub(crate) refreshed: Mutex<Option<Result<Refreshed, RefreshError>>>,
+    pub(crate) refreshes: Mutex<usize>,
+    pub(crate) token: Option<RefreshToken>,
 }
 
 impl PoolSource for Role {
@@ -55,6 +60,16 @@ impl PoolSource for Role {
     fn ready(&self) -> Readiness {
         let trouble = self.trouble.lock().unwrap().clone();
         Readiness::new().check("listener", trouble.map_or(Ok(()), Err))
+    }
+
+    fn refresh(&self, _within: Duration) -> BoxFuture<'_, Result<Refreshed, RefreshError>> {
+        *self.refreshes.lock().unwrap() += 1;
+        let answer = self.refreshed.lock().unwrap().unwrap_or(Err(RefreshError::NoMint));
+        Box::pin(async move { answer })
+    }
+
+    fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.token.as_ref()
     }
 }
 

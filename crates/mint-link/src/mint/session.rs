@@ -332,7 +332,7 @@ where
             return self.dropped(Dropped::Unexpected, &"MintStatsRequest without the extension");
         };
         match MintStatsRequest::decode(payload) {
-            Ok(request) if publisher.request(request) => {}
+            Ok(request) if publisher.request(request) => self.side.metrics.stats_request(),
             Ok(_) => self.dropped(Dropped::Unexpected, &"MintStatsRequest with an id that does not grow"),
             Err(error) => self.dropped(Dropped::MalformedStats, &error),
         }

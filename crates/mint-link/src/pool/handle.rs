@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use tokio::sync::{mpsc, watch};
+use stats_push::Inquiry;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::gate::Gate;
@@ -74,8 +78,10 @@ pub struct MintSession {
 
 /// The session's own end of a [`MintSession`].
 pub(crate) struct Handed {
-    /// The highest id of the statistics requests that were made.
-    pub(crate) stats: watch::Receiver<u32>,
+    /// To ask for statistics.
+    pub(crate) requester: StatsRequester,
+    /// What was asked.
+    pub(crate) inquiry: watch::Receiver<Inquiry>,
     /// The role has let go.
     pub(crate) dropped: CancellationToken,
 }
@@ -87,20 +93,26 @@ impl MintSession {
         issued: mpsc::Receiver<Vec<HeaderHash>>,
         info: watch::Receiver<SessionInfo>,
     ) -> (Self, Handed) {
-        let (asked, stats) = watch::channel(0);
+        let (inquiry, asked) = watch::channel(Inquiry::new(Instant::now().into_std()));
+        let requester = StatsRequester {
+            inquiry,
+            info: info.clone(),
+        };
         let dropped = CancellationToken::new();
         let session = Self {
             requests,
             answers,
             issued,
-            stats: StatsRequester {
-                asked,
-                info: info.clone(),
-            },
+            stats: requester.clone(),
             info,
             _open: dropped.clone().drop_guard(),
         };
-        (session, Handed { stats, dropped })
+        let handed = Handed {
+            requester,
+            inquiry: asked,
+            dropped,
+        };
+        (session, handed)
     }
 
     /// Who the mint is and what it can do, now.
@@ -127,7 +139,7 @@ impl MintSession {
 /// Asks the mint of one session for snapshots. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct StatsRequester {
-    asked: watch::Sender<u32>,
+    inquiry: watch::Sender<Inquiry>,
     info: watch::Receiver<SessionInfo>,
 }
 
@@ -135,15 +147,40 @@ impl StatsRequester {
     /// Asks for a snapshot (P5) and returns the request's id: an answer with this `request_id` or a higher one closes it.
     /// Requests that could not be written yet become one. `None` if the session has ended or has no statistics.
     pub fn request(&self) -> Option<u32> {
-        if self.asked.is_closed() || !self.info.borrow().extensions.stats {
+        if self.has_ended() || !self.info.borrow().extensions.stats {
             return None;
         }
         let mut id = None;
-        self.asked.send_if_modified(|asked| {
-            id = asked.checked_add(1);
-            *asked = id.unwrap_or(*asked);
+        self.inquiry.send_if_modified(|inquiry| {
+            let request = inquiry.ask(Instant::now().into_std());
+            id = request.map(|request| request.request_id);
             id.is_some()
         });
         id
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        // The other end of the information is the session's.
+        self.info.has_changed().is_err()
+    }
+
+    /// Waits until the request with this id is answered. `false`: the session has ended instead.
+    pub(super) async fn answered(&self, request_id: u32) -> bool {
+        let mut inquiry = self.inquiry.subscribe();
+        let mut info = self.info.clone();
+        let ended = async { while info.changed().await.is_ok() {} };
+        tokio::select! {
+            answered = inquiry.wait_for(|inquiry| inquiry.answered() >= request_id) => answered.is_ok(),
+            () = ended => false,
+        }
+    }
+
+    /// Works on the session's questions. `work` tells whether those who wait for an answer are to look.
+    pub(super) fn with(&self, work: impl FnOnce(&mut Inquiry) -> bool) {
+        self.inquiry.send_if_modified(work);
+    }
+
+    pub(super) fn due_at(&self) -> Instant {
+        self.inquiry.borrow().due_at().into()
     }
 }

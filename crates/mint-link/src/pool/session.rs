@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Admission, PoolLink,
     gate::{Gate, Verdict},
-    handle::{MintSession, SessionInfo},
+    handle::{MintSession, SessionInfo, StatsRequester},
     seat::Ticket,
     writer::Writer,
 };
@@ -223,11 +223,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
         let (replies, replying) = mpsc::channel(REPLY_PLACES);
         let (issuing, issued) = mpsc::channel(ISSUED_PLACES);
         let (session, handed) = MintSession::new(requests, answers, issued, info.clone());
+        link.offer(&place.ticket, session.stats_requester());
         let writer = Writer {
             sink: self.writer,
             requests: requested,
             replies: replying,
-            stats: handed.stats,
+            inquiry: handed.inquiry,
+            asked: 0,
             ids: link.config.extensions,
             info,
             answering: answering.clone(),
@@ -239,6 +241,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
             link,
             peer: self.peer,
             place,
+            requester: handed.requester,
             run: None,
             early: self.early,
             frames: self.reader,
@@ -303,6 +306,7 @@ struct Reader<'a, S> {
     link: &'a PoolLink,
     peer: &'a str,
     place: Place<'a>,
+    requester: StatsRequester,
     /// The run of the mint that its newest snapshot tells.
     run: Option<RunId>,
     early: VecDeque<Frame>,
@@ -330,20 +334,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
         loop {
             let patience = self.patience();
             let lost = patience.map(|patience| self.heard + patience);
+            // By itself the pool asks where the first snapshot does not come, or the newest has turned stale.
+            let stats = self.gate.extensions().stats;
+            let ask = stats.then(|| self.requester.due_at());
             let taken = tokio::select! {
                 biased;
                 () = changed(&mut self.admission) => {
                     let admission = Arc::clone(&self.admission.borrow_and_update());
                     self.gate.admitted(&admission)
                 }
-                frame = self.frames.next() => match frame {
-                    None => Err(LinkError::Closed),
-                    Some(Err(error)) => Err(error.into()),
-                    Some(Ok(frame)) => self.take(frame).await,
-                },
+                frame = self.frames.next() => {
+                    let taken = match frame {
+                        None => Err(LinkError::Closed),
+                        Some(Err(error)) => Err(error.into()),
+                        Some(Ok(frame)) => self.take(frame).await,
+                    };
+                    self.heard = Instant::now();
+                    taken
+                }
+                () = at(ask) => {
+                    self.requester.request();
+                    Ok(())
+                }
                 () = at(lost) => Err(LinkError::Silent { after: patience.unwrap_or_default() }),
             };
-            self.heard = Instant::now();
             if let Err(error) = taken {
                 return error;
             }
@@ -393,7 +407,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
             self.run = Some(snapshot.run_id);
             self.link.seat().is_of(&self.place.ticket, snapshot.run_id);
         }
-        self.place.cache.apply(snapshot, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let (interval, request_id) = (snapshot.interval, snapshot.request_id);
+        let became = self.place.cache.apply(snapshot, now);
+        self.requester.with(|inquiry| {
+            let took = inquiry.heard(request_id, interval, became, now);
+            if let Some(took) = took {
+                self.link.metrics.round_trip(took);
+                self.place.cache.answered(took);
+            }
+            took.is_some()
+        });
     }
 
     async fn answer(&mut self, decoded: Result<QuoteAnswer, crate::Malformed>) -> Result<(), LinkError> {
@@ -431,6 +455,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
         self.tell();
         if !had_stats && self.gate.extensions().stats {
             self.place.cache.negotiated();
+            let now = Instant::now().into_std();
+            self.requester.with(|inquiry| {
+                inquiry.negotiated(now);
+                false
+            });
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
 
 mod admission;
 mod histories;
+mod inquiries;
 mod seats;
 mod sessions;
 mod silence;

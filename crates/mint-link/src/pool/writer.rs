@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::SinkExt;
-use stats_push::{MINT_STATS_REQUEST, MintStatsRequest};
+use stats_push::{Inquiry, MINT_STATS_REQUEST, MintStatsRequest};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{mpsc, watch},
@@ -25,8 +25,9 @@ pub(crate) struct Writer<'a, S> {
     pub(crate) sink: FrameWriter<S>,
     pub(crate) requests: mpsc::Receiver<MintQuoteRequest>,
     pub(crate) replies: mpsc::Receiver<Frame>,
-    /// The highest id of the statistics requests that were made.
-    pub(crate) stats: watch::Receiver<u32>,
+    /// The questions for statistics, and the id of the newest that was written.
+    pub(crate) inquiry: watch::Receiver<Inquiry>,
+    pub(crate) asked: u32,
     pub(crate) ids: ExtensionIds,
     pub(crate) info: watch::Receiver<SessionInfo>,
     /// To refuse what can't even be written.
@@ -44,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<'_, S> {
             let frames = tokio::select! {
                 biased;
                 Some(reply) = self.replies.recv() => vec![reply],
-                Ok(()) = self.stats.changed() => self.stats_request().into_iter().collect(),
+                Ok(()) = self.inquiry.changed() => self.stats_request().into_iter().collect(),
                 count = self.requests.recv_many(&mut batch, BATCH) => match count {
                     0 => return LinkError::Unserved,
                     _ => batch.drain(..).filter_map(|request| self.frame_of(&request)).collect(),
@@ -67,11 +68,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<'_, S> {
         Ok(written?)
     }
 
+    /// The newest question, if it was not written yet: it stands for those before it.
     fn stats_request(&mut self) -> Option<Frame> {
-        let request_id = *self.stats.borrow_and_update();
-        let wanted = request_id != 0 && self.info.borrow().extensions.stats;
+        let request_id = self.inquiry.borrow_and_update().asked();
+        let wanted = request_id > self.asked && self.info.borrow().extensions.stats;
+        self.asked = request_id;
         let payload = MintStatsRequest { request_id }.encode();
-        wanted.then(|| Frame::new(self.ids.stats, MINT_STATS_REQUEST, payload))
+        wanted.then(|| {
+            self.metrics.stats_request();
+            Frame::new(self.ids.stats, MINT_STATS_REQUEST, payload)
+        })
     }
 
     /// A request whose fields don't fit the message would never be answered: it is refused here.

@@ -1,9 +1,12 @@
 //! Links on which nothing gets through, pools that do not read, and two mints that want one place.
 
+use mint_link::{ExtensionIds, MintProof};
 use peer_test::{
     Peer,
     proxy::{Line, Proxy, Weather},
 };
+
+use stats_push::MINT_STATS_REQUEST;
 
 use super::*;
 
@@ -75,11 +78,45 @@ async fn a_link_on_which_nothing_gets_through_is_found_within_10_s_by_both_ends_
         let (mint, pool) = both.lost_after(Line { there, back }).await;
         assert!(mint <= FOUND, "the mint after {mint:?}: there {there:?}, back {back:?}");
         assert!(pool <= FOUND, "the pool after {pool:?}: there {there:?}, back {back:?}");
-        assert_eq!(both.mint.link.metrics.read().ended(FailureReason::Silent), 1);
+        // Whoever finds it first tells the other by closing, where that gets through.
+        let found_by_mint = both.mint.link.metrics.read().ended(FailureReason::Silent) == 1;
+        if !found_by_mint || there == back {
+            both.pool.ended(FailureReason::Silent, 1).await;
+        }
+        assert!(found_by_mint || there != back);
         assert_eq!(both.session.answers.recv().await, None);
     });
     let [both, there, back] = losing;
     tokio::join!(both, there, back);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_mint_is_asked_by_whoever_wants_a_fresh_look_and_by_the_pool_where_its_pushes_fail() {
+    let mut mint = Mint::start();
+    mint.link.push = PushConfig::new(Duration::from_secs(3600), Duration::ZERO).unwrap();
+    let mut pool = Pool::start(mint.rule()).await;
+    let (_status, _link) = mint.connect(pool.target());
+    let _session = pool.session().await;
+    pool.sees(|view| view.latest.is_some()).await;
+    assert_eq!(pool.cache.load().round_trip, None);
+    let refreshed = pool.refresher.refresh(LONG).await.unwrap();
+    assert_eq!(refreshed.request_id, 1);
+    let view = pool.cache.load().clone();
+    assert!(view.round_trip.unwrap() <= refreshed.round_trip);
+    assert_eq!(view.latest.as_ref().unwrap().snapshot.request_id, 1);
+    assert_eq!(view.counters.received(Reason::Requested), 1);
+
+    // In its place a mint that negotiates, proves itself, and pushes nothing.
+    mint.stop.cancel();
+    pool.sees(|view| view.connection == Connection::Down).await;
+    let mut silent = Peer::dial_and_set_up(pool.address, pool.authority.public()).await;
+    silent.send(negotiation::request(1, &[0x4D53, 0x4D50])).await;
+    assert_eq!(silent.frame().await, Some(negotiation::success(1, &[0x4D53, 0x4D50])));
+    silent
+        .send(MintProof::new(&mint.key, &silent.transcript).to_frame(&ExtensionIds::default()))
+        .await;
+    let asked = timeout(LONG, silent.frame()).await.unwrap().unwrap();
+    assert_eq!((asked.extension_type, asked.msg_type), (0x4D53, MINT_STATS_REQUEST));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

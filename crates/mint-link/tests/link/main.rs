@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mint_link::{
     Admission, FailureReason, HeaderHash, LinkMetrics, LinkState, LinkStatus, MintKey, MintLink, MintQuoteRequest,
-    MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall, RefusalCode,
+    MintSession, Negotiated, PoolLink, PoolLinkConfig, PoolTarget, QuoteAnswer, QuoteCall, Refresher, RefusalCode,
 };
 use stats_push::{Connection, Counters, EhashTotals, PushConfig, Reason, RunId, SnapshotCache, Status, Totals};
 use sv2_transport::AuthorityKeypair;
@@ -37,6 +37,7 @@ struct Pool {
     stop: CancellationToken,
     task: JoinHandle<()>,
     rule: watch::Sender<Arc<Admission>>,
+    refresher: Refresher,
 }
 
 impl Pool {
@@ -86,6 +87,7 @@ impl Pool {
             ready,
             Arc::clone(&metrics),
         ));
+        let refresher = link.refresher();
         let task = tokio::spawn(link.listen(listener, stop.clone()));
         Self {
             address,
@@ -96,6 +98,7 @@ impl Pool {
             stop,
             task,
             rule,
+            refresher,
         }
     }
 

@@ -258,3 +258,19 @@ async fn a_stale_wake_that_lost_the_race_changes_nothing() {
     cache.note_stale();
     assert_eq!(cache.load().revision, revision);
 }
+
+#[test]
+fn the_time_of_an_answer_is_that_of_the_newest_session_and_news() {
+    let cache = SnapshotCache::new();
+    let older = cache.open_session(peer("a"));
+    older.answered(7 * MS);
+    let view = cache.load().clone();
+    assert_eq!(view.round_trip, Some(7 * MS));
+    let newer = cache.open_session(peer("b"));
+    older.answered(8 * MS);
+    assert_eq!(cache.load().round_trip, None, "the newer one was asked nothing");
+    let revision = cache.load().revision;
+    newer.answered(9 * MS);
+    assert_eq!(cache.load().round_trip, Some(9 * MS));
+    assert!(cache.load().revision > revision);
+}

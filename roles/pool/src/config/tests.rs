@@ -42,6 +42,7 @@ fn the_file_in_config_names_every_key() {
         "[quotes]",
         "[outbox]",
         "[dashboard]",
+        "[refresh]",
     ] {
         let known = complaint(&format!("{section}\nx = 1"));
         let mut names = known.split('`').skip(1).step_by(2).peekable();
@@ -248,6 +249,16 @@ fn keys_are_read_and_never_told() {
         line.contains("mint_link.authority_secret_key") && !line.contains(secret),
         "{line}"
     );
+
+    let token = "fifteen-letters";
+    let line = complaint(&format!("[refresh]\ntoken = \"{token}\""));
+    assert!(
+        line.contains("refresh.token") && line.contains("16 to 256") && !line.contains(token),
+        "{line}"
+    );
+    let token = "correct-horse-battery";
+    let config = load(&format!("[refresh]\ntoken = \"{token}\"")).unwrap();
+    assert!(config.refresh.token.is_some() && !format!("{config:?}").contains(token));
 
     let key = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
     let config = load(&format!("[quotes]\ndefault_locking_key = \"{key}\"")).unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dashboard::{BasePath, History, PoolSource};
-use mint_link::{LinkCollector, LinkMetrics, PoolLink, PoolLinkConfig, PoolTimers};
+use mint_link::{LinkCollector, LinkMetrics, MintSession, PoolLink, PoolLinkConfig, PoolTimers, Refresher};
 use service::{BindError, bind, vital};
 use stats_push::SnapshotCache;
 use sv2_transport::AuthorityKeypair;
@@ -40,14 +40,42 @@ pub(super) struct Parts {
     pub(super) outbox: Outbox,
     pub(super) status: Status,
     pub(super) pump_config: PumpConfig,
-    pub(super) link_config: PoolLinkConfig,
-    pub(super) mints: Mints,
+    pub(super) link: Link,
     pub(super) cache: SnapshotCache,
     pub(super) mining: Mining,
     pub(super) templates_task: JoinHandle<()>,
     pub(super) history: History,
     pub(super) dashboard_limits: dashboard::Limits,
     pub(super) base_path: BasePath,
+}
+
+/// The link to the mint before it listens.
+pub(super) struct Link {
+    link: PoolLink,
+    sessions: mpsc::Receiver<MintSession>,
+    metrics: Arc<LinkMetrics>,
+}
+
+impl Link {
+    pub(super) fn new(
+        section: &MintLinkSection,
+        authority: AuthorityKeypair,
+        mints: &Mints,
+        cache: SnapshotCache,
+    ) -> Self {
+        let (ready, sessions) = mpsc::channel(SESSIONS);
+        let metrics = Arc::<LinkMetrics>::default();
+        let config = link_config(section, authority);
+        Self {
+            link: PoolLink::new(config, mints.watch(), cache, ready, Arc::clone(&metrics)),
+            sessions,
+            metrics,
+        }
+    }
+
+    pub(super) fn refresher(&self) -> Refresher {
+        self.link.refresher()
+    }
 }
 
 /// Where it listens.
@@ -87,23 +115,19 @@ impl Parts {
     /// no share and no answer comes any more, then the pump, which records those that came, then the outbox. The
     /// dashboard ends meanwhile.
     pub(super) async fn run(self, listeners: Listeners, stop: CancellationToken) {
-        let (sessions_tx, sessions) = mpsc::channel(SESSIONS);
         let link_up = Arc::clone(&self.status.link_up);
-        let link_metrics = Arc::<LinkMetrics>::default();
+        let Link {
+            link,
+            sessions,
+            metrics: link_metrics,
+        } = self.link;
         let mut metrics = dashboard::registry();
         metrics.register_collector(Box::new(self.status.clone()));
-        metrics.register_collector(Box::new(LinkCollector(Arc::clone(&link_metrics))));
-        let pool_link = PoolLink::new(
-            self.link_config,
-            self.mints.watch(),
-            self.cache.clone(),
-            sessions_tx,
-            link_metrics,
-        );
+        metrics.register_collector(Box::new(LinkCollector(link_metrics)));
         let link = begin(&stop, {
             let stop = stop.clone();
             async move {
-                Arc::new(pool_link).listen(listeners.link, stop).await;
+                Arc::new(link).listen(listeners.link, stop).await;
                 link_up.store(false, Ordering::Relaxed);
             }
         });
@@ -156,7 +180,7 @@ impl Parts {
     }
 }
 
-pub(super) fn link_config(section: &MintLinkSection, authority: AuthorityKeypair) -> PoolLinkConfig {
+fn link_config(section: &MintLinkSection, authority: AuthorityKeypair) -> PoolLinkConfig {
     let step = section.step_timeout;
     PoolLinkConfig {
         extensions: section.extensions,

@@ -112,6 +112,49 @@ async fn shares_become_quotes_and_what_the_mint_issues_is_shown() {
 }
 
 #[tokio::test]
+async fn p5_an_operator_has_the_mint_asked_and_sees_what_it_says_and_how_long_it_took() {
+    let (dir, identity) = (TempDir::new().unwrap(), Identity::new());
+    let pool = begin(&dir, &identity).await;
+    let refresh = async || {
+        let url = format!("http://{}/api/v1/mint/refresh", pool.dashboard_address());
+        let response = reqwest::Client::new().post(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    assert_eq!(refresh().await, (503, r#"{"error":"no mint is connected"}"#.to_owned()));
+    let mint = identity.dial(pool.mint_link_address(), pool.authority_public_key());
+    mint.totals.send_replace(issued(3).into());
+    shown(pool.cache(), Status::Live, 3).await;
+    let answer = loop {
+        match refresh().await {
+            // The question before was less than a second ago.
+            (429, _) => tokio::task::yield_now().await,
+            answer => break answer,
+        }
+    };
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    assert!(
+        answer.1.starts_with(r#"{"request_id":1,"round_trip_ms":"#),
+        "{}",
+        answer.1
+    );
+    let (_, stats) = get(&pool, "/api/v1/mint/stats").await;
+    assert!(
+        stats.contains(r#""round_trip_ms":"#) && !stats.contains(r#""round_trip_ms":null"#),
+        "{stats}"
+    );
+    let (_, metrics) = get(&pool, "/metrics").await;
+    for line in [
+        "ehash_link_stats_requests_total 1",
+        "ehash_link_round_trip_seconds_count 1",
+        r#"ehash_mint_snapshots_received_total{reason="requested"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    mint.stop().await;
+    pool.stop().await;
+}
+
+#[tokio::test]
 async fn what_a_wallet_has_minted_is_neither_listed_nor_told_any_more() {
     let (dir, identity) = (TempDir::new().unwrap(), Identity::new());
     let pool = begin(&dir, &identity).await;

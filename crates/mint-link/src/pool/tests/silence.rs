@@ -18,7 +18,7 @@ async fn a_mint_that_is_not_heard_for_nine_seconds_is_gone() {
     let (mut dialled, mut session) = pool.proven(&key).await;
     let mut info = session.watch_info();
     info.mark_unchanged();
-    dialled.mint.send(snapshot(1)).await;
+    dialled.mint.send(snapshot_with(RunId(1), 1, 3600 * SECOND)).await;
     for id in 3..13 {
         tokio::time::advance(8 * SECOND).await;
         dialled.mint.send(question(id)).await;
