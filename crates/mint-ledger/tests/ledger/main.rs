@@ -28,6 +28,7 @@ use stats_push::{PerState, Totals, UnixMillis};
 
 mod commits;
 mod counting;
+mod epochs;
 mod properties;
 mod starts;
 
