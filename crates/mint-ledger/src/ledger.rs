@@ -8,7 +8,7 @@
 use std::{fmt, future::Future, path::Path, sync::Arc};
 
 use cdk_common::database::{DynMintDatabase, DynMintTransaction, Error};
-use stats_push::{Totals, UnixMillis};
+use stats_push::{EhashTotals, Totals, UnixMillis};
 use tokio::sync::{Mutex, OwnedMutexGuard, broadcast, watch};
 
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
 
 /// Transactions whose issuances a listener may be behind; then it misses the oldest.
 const ISSUANCES_KEPT: usize = 1024;
+
+/// The target of the trace events that tell of each version, with its number and its sums over all ehash units as fields:
+/// after the commit, and before anybody who [subscribes](Ledger::subscribe) knows. For who measures how old totals are.
+pub const PUBLISHED: &str = "mint_ledger::published";
 
 /// Where the ledger takes the wall clock from, for `last_issued_at`.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -288,9 +292,31 @@ impl Shared {
     }
 
     fn publish(&self, writer: &mut Writer, tally: Tally) {
-        self.published.send_replace(Arc::new(tally.totals()));
+        let totals = tally.totals();
+        trace(&totals);
+        self.published.send_replace(Arc::new(totals));
         writer.0.tally = tally;
     }
+}
+
+/// Tells of a version right before the subscribers hear of it, on the thread that committed it.
+fn trace(totals: &Totals) {
+    let EhashTotals {
+        quotes_redeemed,
+        quotes,
+        amounts,
+    } = totals.ehash;
+    tracing::trace!(
+        target: PUBLISHED,
+        version = totals.version,
+        quotes_redeemed,
+        quotes_unpaid = quotes.unpaid,
+        quotes_paid = quotes.paid,
+        quotes_issued = quotes.issued,
+        amount_unpaid = amounts.unpaid,
+        amount_paid = amounts.paid,
+        amount_issued = amounts.issued,
+    );
 }
 
 /// Counts by SQL and stores the result as the version after `older`'s.

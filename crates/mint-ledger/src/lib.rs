@@ -40,4 +40,4 @@ mod transaction;
 
 pub use audit::{Audit, Difference, audit};
 pub use error::LedgerError;
-pub use ledger::{Clock, Ledger, LedgerOptions};
+pub use ledger::{Clock, Ledger, LedgerOptions, PUBLISHED};

@@ -13,5 +13,6 @@ mod kills;
 mod mining;
 mod monitoring;
 mod pages;
+mod soak;
 mod stopped;
 mod trouble;
