@@ -18,6 +18,11 @@ pub(super) async fn is_there() -> bool {
 
 /// Scrapes the mint's metrics this often. Killed when dropped.
 pub(super) fn start(dir: &Path, mint: SocketAddr, listen: SocketAddr, scrape: Duration) -> anyhow::Result<Child> {
+    // What it has scraped of a mint that was stopped it would answer with for five minutes.
+    let storage = dir.join("prometheus");
+    if storage.exists() {
+        std::fs::remove_dir_all(&storage)?;
+    }
     let config = dir.join("prometheus.yml");
     let text = format!(
         "global:\n  scrape_interval: {0}s\n  scrape_timeout: {0}s\nscrape_configs:\n- job_name: mint\n  static_configs:\n  - targets: ['{mint}']\n",
@@ -27,7 +32,7 @@ pub(super) fn start(dir: &Path, mint: SocketAddr, listen: SocketAddr, scrape: Du
     let log = std::fs::File::create(dir.join("prometheus.log"))?;
     let child = Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.join("prometheus").display()))
+        .arg(format!("--storage.tsdb.path={}", storage.display()))
         .arg(format!("--web.listen-address={listen}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
