@@ -62,14 +62,15 @@ pub(crate) fn key(config: &MinerConfig) -> anyhow::Result<()> {
 
 /// Prints the balance.
 pub(crate) async fn balance(config: &MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
-    let wallet = restored(config, &stop).await?;
+    let wallet = existing(config, &stop).await?;
+    stop.run_until_cancelled(wallet.recover()).await.ok_or_else(stopped)??;
     writeln!(io::stdout(), "{}", wallet.balance().await?)?;
     Ok(())
 }
 
 /// Prints a token.
 pub(crate) async fn send(config: &MinerConfig, amount: u64, stop: CancellationToken) -> anyhow::Result<()> {
-    let wallet = restored(config, &stop).await?;
+    let wallet = existing(config, &stop).await?;
     let print = |token: &str| {
         let mut out = io::stdout();
         writeln!(out, "{token}")?;
@@ -85,16 +86,16 @@ pub(crate) async fn receive(config: &MinerConfig, token: Option<&str>, stop: Can
         Some(token) => token.to_owned(),
         None => stop.run_until_cancelled(read_token()).await.ok_or_else(stopped)??,
     };
-    let wallet = restored(config, &stop).await?;
+    let wallet = opened(config, &stop).await?;
     let receiving = stop.run_until_cancelled(wallet.receive(token.trim())).await;
-    let amount = receiving.context("stopped; `miner reclaim` finishes what was begun")??;
+    let amount = receiving.context("stopped; the next command finishes what was begun")??;
     writeln!(io::stdout(), "received {amount}; balance {}", wallet.balance().await?)?;
     Ok(())
 }
 
 /// Takes back the tokens that nobody has received.
 pub(crate) async fn reclaim(config: &MinerConfig, stop: CancellationToken) -> anyhow::Result<()> {
-    let wallet = restored(config, &stop).await?;
+    let wallet = existing(config, &stop).await?;
     let amount = stop.run_until_cancelled(wallet.reclaim()).await.ok_or_else(stopped)??;
     writeln!(io::stdout(), "taken back {amount}; balance {}", wallet.balance().await?)?;
     Ok(())
@@ -110,8 +111,19 @@ async fn read_token() -> anyhow::Result<String> {
     Ok(token)
 }
 
+/// The wallet that there is: a mistyped directory is not to become a new one with nothing in it.
+async fn existing(config: &MinerConfig, stop: &CancellationToken) -> anyhow::Result<Redeemer> {
+    let dir = &config.wallet.data_dir;
+    anyhow::ensure!(
+        wallet::has_seed(dir)?,
+        "{}: no wallet is here; mining, `miner redeem`, `miner receive` and `miner key` make one",
+        dir.display()
+    );
+    opened(config, stop).await
+}
+
 /// The wallet, with what a lost database held.
-async fn restored(config: &MinerConfig, stop: &CancellationToken) -> anyhow::Result<Redeemer> {
+async fn opened(config: &MinerConfig, stop: &CancellationToken) -> anyhow::Result<Redeemer> {
     let (wallet, _) = Redeemer::open(&config.wallet).await?;
     stop.run_until_cancelled(wallet.restore()).await.ok_or_else(stopped)??;
     Ok(wallet)

@@ -32,7 +32,7 @@ pub struct PoolSection {
     pub address: String,
     /// The key that it must hold. There is no default: whoever mines for anybody mines for nobody.
     pub authority_key: Option<AuthorityPublicKey>,
-    /// This machine's name among several with the same wallet: up to 64 letters, digits, `-` and `_`; none if empty.
+    /// A name for this machine behind the key: up to 64 letters, digits, `-` and `_`; none if empty.
     pub worker: String,
     /// The pool's page, where it lists the quotes of a key: for what was missed, and for pools that don't tell of them.
     pub http_url: Option<String>,

@@ -55,7 +55,7 @@ struct MiningArgs {
     /// Threads that search [default: 1]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// This machine's name among several with the same wallet
+    /// A name for this machine, which the pool's page shows; the wallet is for one machine at a time
     #[arg(long, value_name = "NAME")]
     worker: Option<String>,
 }

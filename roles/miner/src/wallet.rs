@@ -20,7 +20,7 @@ mod verdict;
 
 pub use config::WalletConfig;
 pub use error::WalletError;
-pub use keys::locking_key;
+pub use keys::{has_seed, locking_key};
 pub use redeemer::{RedeemTask, Redeemer};
 pub use shared::Progress;
 

@@ -2,7 +2,13 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode};
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{self, Next},
+    response::Response,
+};
 use cdk::{
     Mint,
     mint::{MintBuilder, MintMeltLimits, UnitConfig},
@@ -103,8 +109,17 @@ fn described(mut info: MintInfo, section: &InfoSection) -> MintInfo {
 pub(crate) async fn api(mint: Arc<Mint>) -> Result<Router, StartError> {
     let router = cdk_axum::create_mint_router(mint, vec![METHOD.to_owned()]).await;
     let router = router.map_err(|error| StartError::Api(error.to_string()))?;
-    Ok(router.layer(TimeoutLayer::with_status_code(
-        StatusCode::REQUEST_TIMEOUT,
-        ANSWER_DEADLINE,
-    )))
+    Ok(router
+        .layer(middleware::from_fn(to_the_end))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            ANSWER_DEADLINE,
+        )))
+}
+
+/// Does what was asked to its end, though whoever asked be gone: a swap that is dropped half way would leave its inputs
+/// pending until the mint's next start, and they may be somebody else's by then.
+async fn to_the_end(request: Request, next: Next) -> Result<Response, StatusCode> {
+    let answering = tokio::spawn(next.run(request));
+    answering.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

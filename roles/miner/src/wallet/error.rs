@@ -71,6 +71,12 @@ pub enum WalletError {
     /// What was to be received is something else.
     #[error("this is no Cashu token; one begins with cashuA or cashuB")]
     NoToken,
+    /// It is worth nothing any more.
+    #[error("this token has been received already; if it was by this wallet, it is in its balance")]
+    TokenSpent,
+    /// The mint is at it, for somebody.
+    #[error("this token is being received at this moment; try again in a minute")]
+    TokenPending,
     /// The token could not be handed over.
     #[error("the token could not be handed over, and is back in the wallet")]
     NotHandedOver(#[source] std::io::Error),

@@ -26,11 +26,6 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Whether this directory has had a start already.
-    pub(super) fn exist(data_dir: &Path) -> Result<bool, WalletError> {
-        exists(&data_dir.join(FILE))
-    }
-
     /// Those of this directory; made on the first start.
     pub(super) fn read_or_create(data_dir: &Path) -> Result<Self, WalletError> {
         let path = data_dir.join(FILE);
@@ -47,6 +42,14 @@ impl Keys {
     pub(super) fn locking_public(&self) -> PublicKey {
         self.locking.public_key()
     }
+}
+
+/// Whether this directory has a wallet's seed.
+///
+/// # Errors
+/// The directory can't be looked at.
+pub fn has_seed(data_dir: &Path) -> Result<bool, WalletError> {
+    exists(&data_dir.join(FILE))
 }
 
 /// The key of the wallet in this directory that quotes are to be locked to (NUT-20), 33 bytes; made on the first call. It

@@ -3,11 +3,10 @@
 //! CDK keeps the pieces that a token was made of until somebody is known to have received them. So a token that got lost
 //! on its way to whoever it was for is not lost: [`Redeemer::reclaim`] takes it back.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 
-use cdk::amount::SplitTarget;
-use cdk::nuts::{ProofsMethods as _, State, Token};
+use cdk::nuts::{CheckStateRequest, Proof, Proofs, PublicKey, State, Token};
 use cdk::wallet::{ReceiveOptions, SendOptions};
 
 use super::error::WalletError;
@@ -15,6 +14,9 @@ use super::redeemer::Redeemer;
 
 /// Pieces that the mint is asked about in one request.
 const PIECES: usize = 100;
+
+/// Where in the database's key-value store the pieces of tokens are that are being taken back.
+const RECLAIMING: (&str, &str) = ("miner", "reclaim");
 
 impl Redeemer {
     /// Takes this much ehash out of the wallet and hands it over as a Cashu token, which another wallet receives. Asks
@@ -26,6 +28,7 @@ impl Redeemer {
     where
         H: FnOnce(&str) -> io::Result<()>,
     {
+        self.recover().await?;
         let wallet = self.wallet();
         let prepared = wallet.prepare_send(amount.into(), SendOptions::default()).await?;
         let operation = prepared.operation_id();
@@ -42,38 +45,100 @@ impl Redeemer {
     /// Receives a Cashu token of this wallet's mint and unit; returns its amount.
     ///
     /// # Errors
-    /// It is no token, one of another mint or unit, or was received before; or the mint can't be reached.
+    /// It is no token, one of another mint or unit, or has been received already; or the mint can't be reached.
     pub async fn receive(&self, token: &str) -> Result<u64, WalletError> {
-        token.parse::<Token>().map_err(|_| WalletError::NoToken)?;
-        Ok(self.wallet().receive(token, ReceiveOptions::default()).await?.to_u64())
+        let parsed: Token = token.parse().map_err(|_| WalletError::NoToken)?;
+        self.recover().await?;
+        let wallet = self.wallet();
+        let keysets = wallet.mint_connector().get_mint_keysets().await?.keysets;
+        // CDK would begin, and never be done with, what the mint refuses.
+        let states = self.states(&parsed.proofs(&keysets).map_err(cdk::Error::from)?).await?;
+        match states.into_values().find(|state| *state != State::Unspent) {
+            None => Ok(wallet.receive(token, ReceiveOptions::default()).await?.to_u64()),
+            Some(State::Pending) => Err(WalletError::TokenPending),
+            Some(_) => Err(WalletError::TokenSpent),
+        }
     }
 
-    /// Takes back every token that was sent and that nobody has received, and finishes what was interrupted. Returns how
-    /// much it was.
+    /// Finishes what was interrupted: a token half received, a change half made. What the mint can't be asked about now
+    /// stays for the next call. To be done before anything is begun anew: CDK would begin it twice, and finish neither.
+    ///
+    /// # Errors
+    /// The wallet's database fails.
+    pub async fn recover(&self) -> Result<(), WalletError> {
+        self.wallet().recover_incomplete_sagas().await?;
+        Ok(())
+    }
+
+    /// Takes back every token that was sent and that nobody has received, as its receiver would. Returns how much it was.
     ///
     /// # Errors
     /// The mint can't be reached, or refuses. What was taken back until then is in the wallet.
     pub async fn reclaim(&self) -> Result<u64, WalletError> {
-        let wallet = self.wallet();
-        wallet.recover_incomplete_sagas().await?;
         let before = self.balance().await?;
-        // By the pieces, not by CDK's operations: its recovery forgets the operation, and leaves the pieces as they are.
-        let sent = wallet.get_pending_spent_proofs().await?;
-        for pieces in sent.chunks(PIECES) {
-            let states = wallet.check_proofs_spent(pieces.to_vec()).await?;
-            let spent = states.iter().filter(|piece| piece.state == State::Spent);
-            let spent: HashSet<_> = spent.map(|piece| piece.y).collect();
-            let mut left = pieces.to_vec();
-            left.retain(|piece| piece.y().is_ok_and(|y| !spent.contains(&y)));
-            if left.is_empty() {
-                continue;
+        self.recover().await?;
+        self.keep_sent().await?;
+        let (wallet, (primary, secondary)) = (self.wallet(), RECLAIMING);
+        for key in wallet.localstore.kv_list(primary, secondary).await? {
+            let kept = wallet.localstore.kv_read(primary, secondary, &key).await?;
+            let mut pieces: Proofs = serde_json::from_slice(&kept.unwrap_or_default()).map_err(cdk::Error::from)?;
+            let states = self.states(&pieces).await?;
+            let are = |piece: &Proof, wanted| piece.y().is_ok_and(|y| states.get(&y) == Some(&wanted));
+            let unspent: Proofs = pieces
+                .iter()
+                .filter(|piece| are(piece, State::Unspent))
+                .cloned()
+                .collect();
+            if !unspent.is_empty() {
+                wallet
+                    .receive_proofs(unspent, ReceiveOptions::default(), None, None)
+                    .await?;
             }
-            // The mint changes them for new ones, so that nobody else can any more.
-            wallet.unreserve_proofs(left.ys().map_err(cdk::Error::from)?).await?;
-            wallet
-                .swap(None, SplitTarget::default(), left, None, false, false)
-                .await?;
+            // Somebody receives these at this moment, or tries to.
+            pieces.retain(|piece| are(piece, State::Pending));
+            if pieces.is_empty() {
+                wallet.localstore.kv_remove(primary, secondary, &key).await?;
+            } else {
+                self.keep(&key, &pieces).await?;
+            }
         }
         Ok(self.balance().await?.saturating_sub(before))
+    }
+
+    /// Notes the pieces of all tokens that are out, for CDK forgets them if it is interrupted while it receives them.
+    /// By the pieces, not by CDK's operations: its recovery forgets the operation, and leaves the pieces as they are.
+    async fn keep_sent(&self) -> Result<(), WalletError> {
+        let sent = self.wallet().get_pending_spent_proofs().await?;
+        for pieces in sent.chunks(PIECES) {
+            if let Some(first) = pieces.first() {
+                let key = first.y().map_err(cdk::Error::from)?.to_hex();
+                self.keep(&key, pieces).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep(&self, key: &str, pieces: &[Proof]) -> Result<(), WalletError> {
+        let kept = serde_json::to_vec(pieces).map_err(cdk::Error::from)?;
+        let (primary, secondary) = RECLAIMING;
+        Ok(self
+            .wallet()
+            .localstore
+            .kv_write(primary, secondary, key, &kept)
+            .await?)
+    }
+
+    /// What the mint says of these pieces (NUT-07).
+    async fn states(&self, pieces: &[Proof]) -> Result<HashMap<PublicKey, State>, WalletError> {
+        let mut states = HashMap::with_capacity(pieces.len());
+        for pieces in pieces.chunks(PIECES) {
+            let ys: Result<Vec<_>, _> = pieces.iter().map(Proof::y).collect();
+            let request = CheckStateRequest {
+                ys: ys.map_err(cdk::Error::from)?,
+            };
+            let answer = self.wallet().mint_connector().post_check_state(request).await?;
+            states.extend(answer.states.into_iter().map(|piece| (piece.y, piece.state)));
+        }
+        Ok(states)
     }
 }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::config::{WalletConfig, unusable_dir};
 use super::error::WalletError;
-use super::keys::Keys;
+use super::keys::{Keys, has_seed};
 use super::restore;
 
 /// Ehash quotes are quotes of this payment method.
@@ -47,7 +47,7 @@ impl Store {
     pub(super) async fn open(config: &WalletConfig) -> Result<Self, WalletError> {
         make_dir(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
-        let has_seed = Keys::exist(&config.data_dir)?;
+        let has_seed = has_seed(&config.data_dir)?;
         let keys = Keys::read_or_create(&config.data_dir)?;
         let database = config.data_dir.join(DATABASE);
         if has_seed && !exists(&database)? {

@@ -438,6 +438,60 @@ async fn a_token_that_nobody_has_received_holds_nothing_up() {
     assert_eq!(store.balance().await.unwrap(), 8);
 }
 
+/// A token of 4 out of a wallet of 12.
+async fn sent(rig: &Rig) -> (Redeemer, String) {
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 12).await;
+    wallet.stop().await;
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    let mut sent = String::new();
+    let hand_over = |token: &str| {
+        token.clone_into(&mut sent);
+        Ok(())
+    };
+    redeemer.send(4, hand_over).await.unwrap();
+    (redeemer, sent)
+}
+
+#[tokio::test]
+async fn a_token_whose_receipt_was_interrupted_is_finished_before_it_is_received_again() {
+    let rig = Rig::start().await;
+    let (_sender, token) = sent(&rig).await;
+    let config = WalletConfig::new(rig.config.mint_url.clone().unwrap(), rig.folder.path().join("other"));
+    rig.proxy.set(Fault::HoldSwaps);
+    {
+        let (receiver, _task) = Redeemer::open(&config).await.unwrap();
+        tokio::select! {
+            received = receiver.receive(&token) => panic!("{received:?}"),
+            () = rig.proxy.held.notified() => {}
+        }
+        assert_eq!(receiver.balance().await.unwrap(), 0);
+    }
+    rig.proxy.set(Fault::None);
+    let (receiver, _task) = Redeemer::open(&config).await.unwrap();
+    receiver.receive(&token).await.unwrap_err();
+    assert_eq!(receiver.balance().await.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_taken_back_now_stays_sent() {
+    let rig = Rig::start().await;
+    let (sender, _token) = sent(&rig).await;
+    rig.proxy.set(Fault::NoSwap);
+    for _ in 0..2 {
+        sender.reclaim().await.unwrap_err();
+        assert_eq!(sender.balance().await.unwrap(), 8);
+    }
+    rig.proxy.set(Fault::None);
+    assert_eq!(sender.reclaim().await.unwrap(), 4);
+    assert_eq!(
+        (sender.reclaim().await.unwrap(), sender.balance().await.unwrap()),
+        (0, 12)
+    );
+}
+
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_mint_that_hangs() {
     let rig = Rig::start().await;

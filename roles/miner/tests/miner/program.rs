@@ -130,7 +130,7 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
         ("[wallet]\nunit = \"sat\"", vec!["balance"], "wallet.unit = \"sat\""),
         (
             "",
-            vec!["balance", "--data-dir", "/proc/wallet"],
+            vec!["receive", "x", "--data-dir", "/proc/wallet"],
             "wallet.data_dir = \"/proc/wallet\": ",
         ),
         (

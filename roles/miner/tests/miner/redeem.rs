@@ -72,6 +72,11 @@ async fn ehash_leaves_the_wallet_as_a_token() {
     assert!(lines.last().unwrap().contains("nsufficient funds"), "{lines:?}");
     let (code, _) = miner(&[&["send", "0"], &at[..]].concat()).await;
     assert_eq!(code, Some(2));
+    let elsewhere = house.wallet("mistyped");
+    let (code, lines) = miner(&["balance", "--data-dir", elsewhere.to_str().unwrap()]).await;
+    assert_eq!((code, lines.len()), (Some(1), 1));
+    assert!(lines[0].contains("mistyped: no wallet is here"), "{lines:?}");
+    assert!(!elsewhere.exists());
     house.stop().await;
 }
 
@@ -93,7 +98,7 @@ async fn a_token_is_received_once_and_one_that_nobody_received_is_taken_back() {
     assert_eq!((code, lines), (Some(0), vec!["received 7; balance 7".to_owned()]));
     let (code, lines) = miner(&receive).await;
     assert_eq!(code, Some(1));
-    assert!(lines[0].contains("lready"), "{lines:?}");
+    assert!(lines[0].contains("has been received already"), "{lines:?}");
     let (code, lines) = miner(&[&["receive", "cashuB"], &there[..]].concat()).await;
     assert_eq!(code, Some(1));
     assert!(lines[0].contains("this is no Cashu token"), "{lines:?}");

@@ -211,6 +211,39 @@ async fn a_wallet_mints_many_quotes_in_one_batch() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_that_goes_away_in_the_middle_leaves_nothing_pending() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    let (wallet, key) = (Wallet::new(&running).await, SecretKey::generate());
+    let mut swapped = 0;
+    for hash in 0..20 {
+        let quote = quote(&running, hash, 8, &key).await;
+        let outputs = wallet.outputs(&[8]);
+        let request = serde_json::to_value(wallet.signed(&quote, &outputs, &key)).unwrap();
+        let (_, minted) = wallet.post("/mint/ehash", &request).await;
+        let proofs = wallet.proofs(outputs, &minted);
+        let swap = json!({"inputs": proofs, "outputs": wallet.outputs(&[4, 4]).messages});
+        // Sooner or later: sometimes before it is begun, sometimes after its end, mostly in between.
+        let patience = Duration::from_millis(u64::from(hash));
+        let _ = tokio::time::timeout(patience, Wallet::new(&running).await.post("/swap", &swap)).await;
+        let spent = [proofs[0].y().unwrap()];
+        let over = async {
+            loop {
+                let (_, states) = wallet.post("/checkstate", &json!({"Ys": spent})).await;
+                match states["states"][0]["state"].as_str().unwrap() {
+                    "PENDING" => tokio::time::sleep(Duration::from_millis(10)).await,
+                    state => return state == "SPENT",
+                }
+            }
+        };
+        let over = tokio::time::timeout(Duration::from_secs(30), over).await;
+        swapped += usize::from(over.expect("the swap is pending for ever"));
+    }
+    assert!(swapped > 0);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn a_quote_can_be_redeemed_when_its_unit_is_configured_no_more() {
     let folder = tempfile::tempdir().unwrap();

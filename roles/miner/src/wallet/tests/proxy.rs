@@ -27,6 +27,10 @@ pub(super) enum Fault {
     LoseOneAnswer,
     /// What mints gets through, but is never answered.
     HoldAnswers,
+    /// No swap gets through.
+    NoSwap,
+    /// Swaps get through, but are never answered.
+    HoldSwaps,
     /// A request for signatures (NUT-09) does not get through once.
     FailOneRestore,
     /// The mint does not say that it mints in batches.
@@ -81,7 +85,8 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     proxy.log.lock().unwrap().push(format!("{} {path}", request.method()));
     let mints = request.method() == Method::POST && ["/v1/mint/ehash", "/v1/mint/ehash/batch"].contains(&&*path);
     let fault = *proxy.fault.lock().unwrap();
-    if fault == Fault::Away || (fault == Fault::NoMinting && mints) {
+    let swaps = path == "/v1/swap";
+    if fault == Fault::Away || (fault == Fault::NoMinting && mints) || (fault == Fault::NoSwap && swaps) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if fault == Fault::Hangs {
@@ -101,6 +106,10 @@ async fn pass(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         Fault::LoseOneAnswer if mints => {
             proxy.set(Fault::None);
             return StatusCode::GATEWAY_TIMEOUT.into_response();
+        }
+        Fault::HoldSwaps if swaps => {
+            proxy.held.notify_one();
+            return std::future::pending().await;
         }
         Fault::HoldAnswers if mints => {
             proxy.held.notify_one();
