@@ -9,6 +9,10 @@ use cdk_common::mint::MintQuote;
 use serde::{Deserialize, Serialize};
 use stats_push::{PerState, Totals, UnitStats, UnixMillis};
 
+/// CDK notes an issuance by the second of its update, the ledger to the millisecond of its commit, which comes after it:
+/// by no more than a busy disk takes.
+const LONGEST_COMMIT_MS: u64 = 10_000;
+
 /// The three amounts of a quote that decide what it counts for, as the database stores them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QuoteAmounts {
@@ -194,7 +198,10 @@ impl Tally {
             let known = older.units.iter().rfind(|known| known.unit == unit.unit);
             let known = known.and_then(|known| known.last_issued_at);
             if let (Some(coarse), Some(fine)) = (unit.last_issued_at, known)
-                && fine.0 / 1000 == coarse.0 / 1000
+                && fine
+                    .0
+                    .checked_sub(coarse.0)
+                    .is_some_and(|later| later < LONGEST_COMMIT_MS)
             {
                 unit.last_issued_at = Some(fine);
             }
@@ -351,6 +358,10 @@ mod tests {
         fine.apply(&[change("hash", None, amounts(1, 1, 1))], UnixMillis(7_123));
         let mut coarse = fine.clone();
         coarse.units[0].last_issued_at = Some(UnixMillis(7_000));
+        coarse.refine_times(&fine);
+        assert_eq!(coarse.units[0].last_issued_at, Some(UnixMillis(7_123)));
+        // The commit came after the turn of the second.
+        coarse.units[0].last_issued_at = Some(UnixMillis(6_000));
         coarse.refine_times(&fine);
         assert_eq!(coarse.units[0].last_issued_at, Some(UnixMillis(7_123)));
         coarse.units[0].last_issued_at = Some(UnixMillis(8_000));
