@@ -22,6 +22,7 @@ use url::Url;
 
 use crate::BrowserError;
 
+const TRIES: u32 = 5;
 const START: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -42,7 +43,24 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// Starts the driver on a port of its own choice.
+    ///
+    /// It takes one that is free on IPv6 and gives up where IPv4 has given the same number to another socket, as may
+    /// well be beside many connections: another start then finds another port.
     pub(crate) async fn start() -> Result<Self, BrowserError> {
+        let mut tries = 1;
+        loop {
+            match Self::start_once().await {
+                Err(BrowserError::Driver { reason, .. }) if tries < TRIES => {
+                    eprintln!("the browser's driver did not start (try {tries} of {TRIES}): {reason}");
+                    tries += 1;
+                }
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once() -> Result<Self, BrowserError> {
         let program = program("CHROMEDRIVER", "/usr/bin/chromedriver");
         let failed = |reason: String| BrowserError::Driver {
             program: program.clone(),
@@ -64,9 +82,8 @@ impl Driver {
         let mut output = BufReader::new(output);
         let port = time::timeout(START, port(&mut output))
             .await
-            .ok()
-            .flatten()
-            .ok_or_else(|| failed("it does not say which port it listens on".to_owned()))?;
+            .unwrap_or_else(|_| Err(format!("it does not listen within {} s", START.as_secs())))
+            .map_err(failed)?;
         Ok(Self {
             port,
             _process: process,
@@ -101,20 +118,30 @@ impl Drop for Driver {
     }
 }
 
-/// Reads `… started successfully on port 41235.`
-async fn port(output: &mut BufReader<ChildStdout>) -> Option<u16> {
-    let mut line = String::new();
-    while output.read_line(&mut line).await.ok()? > 0 {
+/// Reads `… started successfully on port 41235.`, or tells what was said instead.
+async fn port(output: &mut BufReader<ChildStdout>) -> Result<u16, String> {
+    let mut said = String::new();
+    loop {
+        let mut line = String::new();
+        match output.read_line(&mut line).await {
+            Ok(0) => {
+                return Err(format!(
+                    "it ended without saying which port it listens on: {}",
+                    said.trim()
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(format!("its output: {error}")),
+        }
         let told = line
             .trim_end()
             .trim_end_matches('.')
             .rsplit_once(" started successfully on port ");
         if let Some(port) = told.and_then(|(_, port)| port.parse().ok()) {
-            return Some(port);
+            return Ok(port);
         }
-        line.clear();
+        said.push_str(&line);
     }
-    None
 }
 
 /// A `POST` to a path below the session.
