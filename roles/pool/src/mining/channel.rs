@@ -14,7 +14,10 @@ use channels_sv2::server::jobs::extended::ExtendedJob;
 use channels_sv2::server::share_accounting::{ShareValidationError, ShareValidationResult};
 use channels_sv2::server::standard::StandardChannel;
 use channels_sv2::target::hash_rate_to_target;
-use mining_sv2::{ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID, ERROR_CODE_SUBMIT_SHARES_INVALID_SHARE, NewMiningJobOwned};
+use mining_sv2::{
+    ERROR_CODE_SUBMIT_SHARES_INVALID_JOB_ID, ERROR_CODE_SUBMIT_SHARES_INVALID_SHARE,
+    ERROR_CODE_SUBMIT_SHARES_STALE_SHARE, NewMiningJobOwned,
+};
 use template_distribution_sv2::{SetNewPrevHashOwned, SubmitSolutionOwned};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -29,6 +32,8 @@ use super::vardiff::Vardiff;
 const PAST_JOBS: usize = 3;
 /// A refreshed job passes through the past jobs (see [`Channel::refresh`]) and must push none of them out.
 const PAST_JOBS_KEPT: usize = PAST_JOBS + 1;
+/// Jobs of earlier tips whose shares are called stale; `channels_sv2` remembers those of one tip. Older are unknown.
+const OVER: usize = 64;
 /// Shares that were right and could not be stored, remembered so that they may come again.
 const UNSTORED: usize = 32;
 /// `channels_sv2` can say when to acknowledge; here the outbox does.
@@ -78,6 +83,8 @@ pub(crate) struct Channel {
     max_target: Target,
     /// The target of each job that can still have shares, the newest last.
     targets: VecDeque<(u32, Target)>,
+    /// Ids of the jobs of earlier tips, the newest last.
+    over: VecDeque<u32>,
     vardiff: Vardiff,
     unstored: VecDeque<ValidShare>,
     /// Whether the miner has said or shown that it is mining.
@@ -162,6 +169,7 @@ impl Channel {
             key,
             entry,
             targets: VecDeque::new(),
+            over: VecDeque::new(),
             vardiff: Vardiff::new(rules.shares_per_minute, now),
             unstored: VecDeque::new(),
             untold: 0.0,
@@ -219,7 +227,8 @@ impl Channel {
         }));
         if moved.is_ok() {
             self.unstored.clear();
-            self.targets.clear();
+            self.over.extend(self.targets.drain(..).map(|(id, _)| id));
+            self.over.drain(..self.over.len().saturating_sub(OVER));
             self.targets.push_back((job_id, self.target()));
         }
         moved.is_ok()
@@ -335,6 +344,9 @@ impl Channel {
             }
             Err(ShareValidationError::DuplicateShare(code)) => {
                 return self.unstored(&key).ok_or(Unfit::Refused(code));
+            }
+            Err(ShareValidationError::InvalidJobId(_)) if self.over.contains(&key.job_id) => {
+                return Err(Unfit::Refused(ERROR_CODE_SUBMIT_SHARES_STALE_SHARE));
             }
             Err(error) => return Err(error.into()),
         };
