@@ -36,7 +36,8 @@ let latest = null;
 
 /** The charts get totals while they are live, as the server's history does. */
 function chart({ status, quotes_redeemed: redeemed, quotes_by_state: states, stale_after_ms: staleAfterMs }, ageMs) {
-  charts.tell(status === 'live' ? { redeemed, states, ageMs, staleAfterMs } : { ageMs, staleAfterMs });
+  const live = status === 'live';
+  charts.tell({ redeemed: live ? redeemed : null, states: live ? states : null, ageMs, staleAfterMs });
 }
 
 follow({

@@ -248,7 +248,17 @@ export function startCharts({ ask, whileVisible }) {
   let range = 3600;
   let slots = null;
   let staleAfter = null;
+  /** What was told of the present: a history that comes later may lack it. */
+  let heard = {};
   let restart = () => {};
+
+  const noteHeard = () => {
+    const { redeemed, states, requested, hashrate: work } = heard;
+    slots.note('redeemed', redeemed);
+    for (const state of ['issued', 'paid', 'unpaid']) slots.note(state, states?.[state]);
+    slots.note('requested', requested);
+    slots.note('hashrate', work);
+  };
 
   const draw = () => {
     if (!slots) return;
@@ -267,6 +277,8 @@ export function startCharts({ ask, whileVisible }) {
         const history = await ask(`mint/stats/history?from=-${asked}`);
         if (stopped || asked !== range) return;
         slots = new Slots(history);
+        slots.advance();
+        noteHeard();
         draw();
       } catch {
         // What is there is kept; the badge says that nothing is heard.
@@ -278,6 +290,7 @@ export function startCharts({ ask, whileVisible }) {
     const drawing = setInterval(draw, DRAW_MS);
     return () => {
       stopped = true;
+      heard = {};
       restart = () => {};
       clearTimeout(timer);
       clearInterval(drawing);
@@ -294,16 +307,14 @@ export function startCharts({ ask, whileVisible }) {
   }
 
   return {
-    tell({ redeemed, states, ageMs, requested, hashrate: work, staleAfterMs }) {
+    tell({ ageMs, staleAfterMs, ...totals }) {
+      Object.assign(heard, totals);
       const drawnOtherwise = staleAfterMs !== undefined && staleAfterMs !== staleAfter;
       if (drawnOtherwise) staleAfter = staleAfterMs;
       if (!slots) return;
       slots.advance();
-      slots.note('redeemed', redeemed);
-      for (const state of ['issued', 'paid', 'unpaid']) slots.note(state, states?.[state]);
+      noteHeard();
       slots.note('age_ms', ageMs, Math.max);
-      slots.note('requested', requested);
-      slots.note('hashrate', work);
       if (drawnOtherwise) draw();
     },
     repaint() {

@@ -5,6 +5,15 @@ export const UNKNOWN = '–';
 /** Digits in groups of three. Amounts come as decimal strings and may pass 2^53: they are never made numbers. */
 export const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ',');
 
+const LONGEST_NAME = 48;
+
+/** A name that finds room in a table: the middle of a longer one is left out, since names may differ at their ends. */
+export function shortened(name) {
+  const letters = [...name];
+  if (letters.length <= LONGEST_NAME) return name;
+  return `${letters.slice(0, 24).join('')}…${letters.slice(-20).join('')}`;
+}
+
 /** An age in its one or two largest units, cut off rather than rounded: an age is a lower bound. */
 export function age(ms) {
   const s = Math.floor(ms / 1000);
@@ -21,9 +30,11 @@ function span(ms) {
   return `${grouped(Math.floor(ms / 1000))}${fraction} s`;
 }
 
+/** A difference of clocks: exact while it is small. */
 function skew(ms) {
   const sign = ms < 0 ? '−' : ms > 0 ? '+' : '';
-  return `${sign}${grouped(Math.abs(ms))} ms`;
+  const size = Math.abs(ms);
+  return sign + (size < 10_000 ? `${grouped(size)} ms` : age(size));
 }
 
 const HASHRATES = ['H/s', 'kH/s', 'MH/s', 'GH/s', 'TH/s', 'PH/s', 'EH/s', 'ZH/s'];

@@ -1,7 +1,7 @@
 // A table whose rows sort by a click on a column's head, are filtered by a text, and are shown in full on demand. The
 // server has rendered its head and its first rows; rows are told apart by `data-key`.
 
-import { UNKNOWN, age, grouped, time, zoned } from './format.js';
+import { UNKNOWN, age, grouped, shortened, time, zoned } from './format.js';
 
 /** Rows shown at first, as the style has it: fewer where rows are cards. */
 const FIRST = matchMedia('(max-width: 60rem)').matches ? 8 : 25;
@@ -119,7 +119,8 @@ export class Table {
   newRow(item) {
     const row = element('tr', { role: 'row' });
     row.dataset.key = this.key(item);
-    row.append(element('th', { scope: 'row', role: 'rowheader', textContent: this.name(item) }));
+    const name = this.name(item);
+    row.append(element('th', { scope: 'row', role: 'rowheader', title: name, textContent: shortened(name) }));
     for (const { label, cellLabel } of this.columns) {
       const cell = element('td', { role: 'cell' }, document.createElement('span'));
       cell.dataset.label = cellLabel ?? label;

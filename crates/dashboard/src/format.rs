@@ -1,6 +1,6 @@
 //! Numbers, ages and times as people read them. `assets/format.js` says the same in the browser: change both.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use stats_push::UnixMillis;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -110,14 +110,29 @@ pub(crate) fn listener(address: &str) -> String {
     }
 }
 
-/// A signed number of milliseconds with its sign.
-pub(crate) fn signed_millis(ms: i64) -> String {
+/// A name that finds room in a table: the middle of a longer one is left out, since names may differ at their ends.
+pub(crate) fn shortened(name: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 48;
+    let letters = name.chars().count();
+    if letters <= LONGEST {
+        return Cow::Borrowed(name);
+    }
+    let first = name.chars().take(24);
+    Cow::Owned(first.chain(['…']).chain(name.chars().skip(letters - 20)).collect())
+}
+
+/// A difference of clocks with its sign, exact while it is small.
+pub(crate) fn skew(ms: i64) -> String {
     let sign = match ms {
         i64::MIN..0 => "−",
         0 => "",
         1.. => "+",
     };
-    format!("{sign}{} ms", grouped(ms.unsigned_abs()))
+    let size = match ms.unsigned_abs() {
+        size @ 0..10_000 => format!("{} ms", grouped(size)),
+        size => age(Duration::from_millis(size)),
+    };
+    format!("{sign}{size}")
 }
 
 #[cfg(test)]
@@ -238,8 +253,19 @@ mod tests {
             assert_eq!(span(Duration::from_millis(ms)), text);
         }
         assert_eq!(
-            [signed_millis(-1200), signed_millis(0), signed_millis(3)],
-            ["−1,200 ms", "0 ms", "+3 ms"]
+            [skew(-1200), skew(0), skew(3), skew(-295_769_667), skew(i64::MIN)],
+            ["−1,200 ms", "0 ms", "+3 ms", "−3 d 10 h", "−106751991167 d 7 h"]
+        );
+    }
+
+    #[test]
+    fn a_long_name_keeps_both_ends() {
+        let epoch = format!("hash_{}_912345", "02ab".repeat(16));
+        assert_eq!(shortened(&epoch), "hash_02ab02ab02ab02ab02a…b02ab02ab02ab_912345");
+        assert_eq!(shortened(&"é".repeat(48)), "é".repeat(48));
+        assert_eq!(
+            shortened(&"é".repeat(49)),
+            format!("{}…{}", "é".repeat(24), "é".repeat(20))
         );
     }
 }

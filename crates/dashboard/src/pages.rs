@@ -1,7 +1,7 @@
 //! The pages: the same numbers as the JSON, rendered into the HTML, so that they are there before any script runs and
 //! without one. Scripts then keep them going: each [`Cell`] names its field in the JSON and how to write it.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use askama::Template;
 use stats_push::{MintView, PerState};
@@ -298,7 +298,7 @@ fn origin(stats: &MintStats<'_>) -> Origin {
     let run = stats.run_id.map(|run| run.to_string());
     let interval = stats.interval_ms.map(|ms| format::span(Duration::from_millis(ms)));
     let stale_after = stats.stale_after_ms.map(|ms| format::span(Duration::from_millis(ms)));
-    let skew = stats.clock_skew_ms.map(format::signed_millis);
+    let skew = stats.clock_skew_ms.map(format::skew);
     vec![
         ("Mint's address", text("mint-peer", "mint.peer", mint.peer)),
         ("Mint's key", text("mint-key", "mint.public_key", mint.public_key)),
@@ -343,6 +343,7 @@ fn units_note(listed: usize, total: Option<u16>) -> String {
 /// A row of the table of units.
 struct UnitRow<'a> {
     unit: &'a str,
+    shown: Cow<'a, str>,
     cells: [(&'static str, String); 7],
 }
 
@@ -352,6 +353,7 @@ impl<'a> UnitRow<'a> {
         let last_issued = unit.last_issued_at.and_then(|at| format::readable(at.0));
         Self {
             unit: unit.unit,
+            shown: format::shortened(unit.unit),
             cells: [
                 ("Quotes issued", grouped(quotes.issued)),
                 ("Quotes paid", grouped(quotes.paid)),

@@ -1,6 +1,6 @@
 //! The table of miners: a row for each open channel, the newest on top. `assets/miners.js` keeps it going.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crate::{
     format::{self, UNKNOWN, grouped},
@@ -48,6 +48,7 @@ fn note(listed: usize, channels: Option<u64>) -> String {
 pub(super) struct Row<'a> {
     pub(super) id: u64,
     pub(super) identity: &'a str,
+    pub(super) shown: Cow<'a, str>,
     pub(super) earns: bool,
     /// Silent for longer than a working miner is.
     pub(super) quiet: bool,
@@ -77,6 +78,7 @@ impl<'a> Row<'a> {
         Self {
             id: miner.id,
             identity: &miner.identity,
+            shown: format::shortened(&miner.identity),
             earns: miner.earns,
             quiet: miner.last_share.is_some_and(|since| since > QUIET),
             cells: [

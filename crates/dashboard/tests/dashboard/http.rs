@@ -114,7 +114,7 @@ async fn pages_hold_the_numbers_without_a_script_and_nothing_inline() {
         ">2.50 MH/s<",
         ">embedded<",
         r#"data-as="age" data-age-ms="12000">12 s<"#,
-        r#"<tr role="row" data-key="9" data-earns="true" data-quiet="false"><th scope="row" role="rowheader">02abab…abab.rig1</th>"#,
+        r#"<tr role="row" data-key="9" data-earns="true" data-quiet="false"><th scope="row" role="rowheader" title="02abab…abab.rig1">02abab…abab.rig1</th>"#,
         r#"<td role="cell" data-label="Last share"><span data-age-ms="412">&#60;1 s</span></td>"#,
         "The 1 channels with the newest shares, of 4",
         ">127.0.0.1:34254<",

@@ -45,6 +45,7 @@ async fn the_page_follows_the_mint_without_a_reload() {
 
     let _legacy = server.connect();
     browser.until_text("status", "unsupported").await.unwrap();
+    picture(&browser, "pool-unsupported").await;
     assert_eq!(browser.eval("window.notReloaded").await.unwrap(), true);
     nothing_to_complain_of(&browser, &server).await;
 

@@ -92,8 +92,14 @@ async fn the_mint_page_lists_units_and_nothing_overflows_on_a_phone() {
     browser.emulate(390, 844, Scheme::Light).await.unwrap();
     browser.open(&format!("{}/mint", server.base)).await.unwrap();
     let rows = "[...document.querySelectorAll('#units tbody tr')].map((tr) => tr.cells[0].textContent).join()";
-    let names = format!("{},hash_<script>alert(1)</script>,hash_02ab_912345", "x".repeat(255));
+    let names = format!(
+        "{}…{},hash_<script>alert(1)</script>,hash_02ab_912345",
+        "x".repeat(24),
+        "x".repeat(20)
+    );
     assert_eq!(browser.eval(rows).await.unwrap(), names);
+    let whole = "document.querySelector('#units tbody th').title";
+    assert_eq!(browser.eval(whole).await.unwrap(), "x".repeat(255));
     session.apply(snapshot(2, units(1_000_000)), Instant::now());
     browser
         .until("document.querySelectorAll('#units tbody tr')[1].cells[1].textContent === '1,000,000'")
@@ -102,6 +108,10 @@ async fn the_mint_page_lists_units_and_nothing_overflows_on_a_phone() {
     assert_eq!(browser.eval(rows).await.unwrap(), names);
     nothing_overflows(&browser).await;
     browser.open(&format!("{}/mint", server.base)).await.unwrap();
+    // The chart's newest value is the page's own, although the server's history may not have it yet.
+    let legend = "document.querySelector('[data-chart=states] li b')?.textContent";
+    let redeemed = "document.getElementById('quotes-redeemed').textContent";
+    browser.until(&format!("{legend} === {redeemed}")).await.unwrap();
     picture(&browser, "mint-odd").await;
     assert_eq!(browser.console().await.unwrap(), Vec::<String>::new());
 }
