@@ -1,11 +1,13 @@
 //! The frame around a role's `main`: runtime, log, signals, exit code.
 //!
 //! Signals are waited for on a thread and a runtime of their own, so that a stop is heard, and a second signal obeyed,
-//! even when every worker of the main runtime is blocked in a database.
+//! even when every worker of the main runtime is blocked in a database, and when nobody reads the log any more.
 
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +23,9 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long blocking work that was left behind may hold up the exit.
 const LEFTOVERS: Duration = Duration::from_millis(500);
+
+/// How long a last word may take: whoever reads stderr may have stopped, with the pipe full.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Databases block the workers they run on: a machine with few cores still gets this many.
 const MIN_WORKERS: usize = 4;
@@ -67,7 +72,7 @@ impl Service {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 let (line, code) = verdict(&error, common.config.as_deref());
-                self.say(&line);
+                self.say(line);
                 ExitCode::from(code)
             }
         }
@@ -101,7 +106,7 @@ impl Service {
             let _inside = runtime.enter();
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
         };
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || self.obey(&runtime, interrupt, terminate, &stop))?;
         Ok(())
@@ -112,11 +117,11 @@ impl Service {
             let first = next(&mut interrupt, &mut terminate).await;
             // First of all: nothing that goes wrong with the log may keep the stop from being heard.
             stop.cancel();
-            tracing::info!(signal = name_of(first), "stopping; a second signal ends at once");
+            tell(move || tracing::info!(signal = name_of(first), "stopping; a second signal ends at once"));
             match tokio::time::timeout(STOP_DEADLINE, next(&mut interrupt, &mut terminate)).await {
                 Ok(second) => std::process::exit(128 + second.as_raw_value()),
                 Err(_) => {
-                    self.say(&format!(
+                    self.say(format!(
                         "did not stop within {} s of {}: ended",
                         STOP_DEADLINE.as_secs(),
                         name_of(first)
@@ -127,8 +132,22 @@ impl Service {
         });
     }
 
-    fn say(self, line: &str) {
-        remark(format_args!("{}: {line}", self.name));
+    fn say(self, line: String) {
+        tell(move || remark(format_args!("{}: {line}", self.name)));
+    }
+}
+
+/// Writes to stderr on a thread of its own, and waits a moment for that.
+fn tell(write: impl FnOnce() + Send + 'static) {
+    let (written, wait) = mpsc::channel();
+    let writer = thread::Builder::new().name("last word".to_owned()).spawn(move || {
+        write();
+        // Nobody waits any more if it took too long.
+        let _ = written.send(());
+    });
+    if writer.is_ok() {
+        // An error means that the moment is over.
+        let _ = wait.recv_timeout(LAST_WORD);
     }
 }
 
@@ -182,7 +201,7 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -253,6 +272,11 @@ mod tests {
             match &*act {
                 "orderly" => stop.cancelled().await,
                 "deaf" => std::future::pending().await,
+                "told" => {
+                    stop.cancelled().await;
+                    println!("told");
+                    std::future::pending().await
+                }
                 "blocked" => std::thread::sleep(Duration::from_secs(600)),
                 "misconfigured" => return Err(StartError::Config(bad_key()).into()),
                 "port" => {
@@ -275,18 +299,23 @@ mod tests {
 
     /// Starts this test binary as a service and waits until its `main` runs.
     fn service(act: &str) -> Child {
+        started(act, Stdio::piped()).0
+    }
+
+    /// The same with this stderr, and what it goes on to say on stdout.
+    fn started(act: &str, stderr: Stdio) -> (Child, impl Iterator<Item = String>) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "run::tests::acts_as_a_service", "--nocapture"])
             .env("ACT", act)
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let ready = stdout.lines().map_while(Result::ok).any(|line| line.ends_with("ready"));
-        assert!(ready, "the service did not start");
-        child
+        let mut lines = stdout.lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.ends_with("ready")), "the service did not start");
+        (child, lines)
     }
 
     fn send(child: &Child, signal: &str) {
@@ -332,6 +361,20 @@ mod tests {
             send(&child, "INT");
             assert_eq!(child.wait().unwrap().code(), Some(130));
         }
+    }
+
+    #[test]
+    fn nobody_needs_to_read_the_log_for_signals_to_be_heard() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let stderr = writer.try_clone().unwrap();
+        // Fills the pipe, and then waits for somebody to read it.
+        thread::spawn(move || while writer.write_all(&[b'x'; 1 << 16]).is_ok() {});
+        let (mut child, mut lines) = started("told", stderr.into());
+        send(&child, "TERM");
+        assert!(lines.any(|line| line == "told"));
+        send(&child, "INT");
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        drop(reader);
     }
 
     #[test]
