@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use stats_push::{SnapshotCache, Status};
+use stats_push::{Connection, SnapshotCache, Status};
 use tokio::time;
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,7 +19,7 @@ use crate::{
     router::{MintApp, PoolApp},
     server::Serving,
     source::{Check, LinksView, LockingKey, PoolView, QuoteQuery, QuoteRef, Readiness, millis},
-    stats::{AgedStats, MintStats, StatsJson},
+    stats::{AgedStats, StatsJson},
     stream,
 };
 
@@ -129,22 +129,23 @@ pub(crate) async fn quotes(State(app): State<PoolApp>, params: Result<Query<Quot
         after,
         limit: QUOTES_PER_PAGE,
     };
-    let unavailable = ApiError(StatusCode::SERVICE_UNAVAILABLE, "the quotes can't be read right now");
-    match time::timeout(SOURCE_DEADLINE, app.pool.quotes(query)).await {
+    let why = match time::timeout(SOURCE_DEADLINE, app.pool.quotes(query)).await {
         Ok(Ok(page)) => {
             let page = QuotesJson {
                 key: key.to_string(),
                 quotes: page.quotes,
                 next: page.next.map(|next| next.to_string()),
             };
-            Json(page).into_response()
+            return Json(page).into_response();
         }
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a wallet gets no quotes");
-            unavailable.into_response()
-        }
-        Err(_) => unavailable.into_response(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {SOURCE_DEADLINE:?}"),
+    };
+    // Anybody may ask, and as often as he likes.
+    if let Some(times) = app.unreadable.note() {
+        tracing::warn!(times, "a wallet gets no quotes: {why}");
     }
+    ApiError(StatusCode::SERVICE_UNAVAILABLE, "the quotes can't be read right now").into_response()
 }
 
 /// The process serves.
@@ -193,7 +194,7 @@ pub(crate) async fn readiness(State((mint, ready)): State<(SnapshotCache, Arc<Re
         checks,
         mint: ReadyMint {
             status: freshness.status,
-            connected: MintStats::new(&view, freshness).mint.connected,
+            connected: matches!(view.connection, Connection::Up { .. }),
             age_ms: freshness.age.map(millis),
         },
     };

@@ -10,13 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use log_limit::LogLimit;
 use stats_push::{MintView, SnapshotCache, Status, UnixMillis};
 use tokio::{task, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     PoolSource,
-    complaints::Complaints,
     source::{PoolView, millis},
 };
 
@@ -97,7 +97,7 @@ impl History {
         let Some(file) = &self.file else {
             return stop.cancelled().await;
         };
-        let (mut journal, mut complaints) = (Journal::new(file.clone()), Complaints::default());
+        let (mut journal, failures) = (Journal::new(file.clone()), LogLimit::default());
         loop {
             let stopping = stop
                 .run_until_cancelled(time::sleep(Duration::from_secs(FINEST)))
@@ -114,13 +114,16 @@ impl History {
                 (journal, written)
             });
             let Ok((returned, written)) = written.await else {
-                return tracing::error!("the history is no longer written down");
+                tracing::error!("the history is no longer written down; it goes on in memory");
+                return stop.cancelled().await;
             };
             journal = returned;
             if let Err(error) = written
-                && complaints.may_speak()
+                && let Some(times) = failures.note()
             {
-                tracing::warn!(file = %file.display(), %error, "the history can't be written down; it goes on in memory");
+                tracing::warn!(
+                    file = %file.display(), %error, times, "the history can't be written down; it goes on in memory"
+                );
             }
             if stopping {
                 return;

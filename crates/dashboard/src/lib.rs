@@ -19,7 +19,6 @@
 mod api;
 mod assets;
 mod base_path;
-mod complaints;
 mod config;
 mod exposition;
 mod format;

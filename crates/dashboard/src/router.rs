@@ -10,6 +10,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use log_limit::LogLimit;
 use prometheus_client::{encoding::text, registry::Registry};
 use stats_push::SnapshotCache;
 use tower_http::compression::CompressionLayer;
@@ -42,6 +43,7 @@ pub fn pool_router(mint: SnapshotCache, pool: Arc<dyn PoolSource>, history: Hist
             mint: mint.clone(),
             history: history.clone(),
             pool: Arc::clone(&pool),
+            unreadable: Arc::default(),
         });
     let own = own.merge(refresh::route(Arc::clone(&pool)));
     let common = Common {
@@ -129,6 +131,8 @@ pub(crate) struct PoolApp {
     mint: SnapshotCache,
     history: History,
     pub(crate) pool: Arc<dyn PoolSource>,
+    /// That quotes can't be read, in the log.
+    pub(crate) unreadable: Arc<LogLimit>,
 }
 
 /// What a mint's own paths read.

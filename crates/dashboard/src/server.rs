@@ -14,6 +14,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use log_limit::LogLimit;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,7 +22,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{complaints::Complaints, config::Limits, http, refresh::Client};
+use crate::{config::Limits, http, refresh::Client};
 
 /// What is in flight when the server stops may still be finished within this time.
 const GRACE: Duration = Duration::from_secs(2);
@@ -56,15 +57,15 @@ pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits,
         .layer(middleware::from_fn(http::one_host));
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let connections = TaskTracker::new();
-    let mut complaints = Complaints::default();
+    let refused = LogLimit::default();
     while let Some((accepted, place)) = next_connection(&listener, &places, &stop).await {
         match accepted {
             Ok((socket, client)) => {
                 connections.spawn(connection(socket, client, router.clone(), limits, stop.clone(), place));
             }
             Err(error) => {
-                if complaints.may_speak() {
-                    tracing::warn!(%error, "the dashboard can't accept connections");
+                if let Some(times) = refused.note() {
+                    tracing::warn!(%error, times, "HTTP connections can't be accepted");
                 }
                 time::sleep(ACCEPT_AGAIN).await;
             }

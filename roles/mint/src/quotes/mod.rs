@@ -16,6 +16,7 @@ pub(crate) use order::MAX_AMOUNT;
 use std::{sync::Arc, time::Duration};
 
 use cdk_common::database::{DynMintDatabase, Error};
+use log_limit::LogLimit;
 use mint_link::{QuoteAnswer, RefusalCode};
 use tokio::{
     sync::mpsc,
@@ -31,8 +32,6 @@ use self::{
 
 /// Orders that fail one after another, each by itself, before it is taken to be the database that is in trouble.
 const DATABASE_TROUBLE: usize = 3;
-/// Failures are logged once in this time; all are counted.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// How requests are batched.
 #[derive(Clone, Copy, Debug)]
@@ -200,22 +199,16 @@ fn unavailable() -> Outcome {
 /// Tells the log that quotes can't be stored, and that they can again: both at most once a minute.
 #[derive(Default)]
 struct Complaints {
-    told: Option<Instant>,
+    limit: LogLimit,
+    /// A failure was told; that it is over must be too.
     open: bool,
-    batches: u64,
 }
 
 impl Complaints {
     fn add(&mut self, error: &Error) {
-        self.batches += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= LOG_EVERY) {
-            let batches = self.batches;
+        if let Some(batches) = self.limit.note() {
+            self.open = true;
             tracing::error!(batches, "quotes can't be stored; pools are told to ask again: {error}");
-            *self = Self {
-                told: Some(Instant::now()),
-                open: true,
-                batches: 0,
-            };
         }
     }
 

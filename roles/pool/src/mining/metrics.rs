@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use log_limit::LogLimit;
 use sv2_transport::{Traffic, TrafficCounters};
-use tokio::time::Instant;
-
-/// How often one cause is logged at most; all that it causes is counted.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Events that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +77,8 @@ pub(crate) struct MiningMetrics {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     ended: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) traffic: Arc<Traffic>,
-    /// When each cause was logged last. Causes are texts of this program: strangers can't add any.
-    logged: Mutex<BTreeMap<&'static str, Instant>>,
+    /// The log's share of each cause. Causes are texts of this program: strangers can't add any.
+    logged: Mutex<BTreeMap<&'static str, LogLimit>>,
 }
 
 impl MiningMetrics {
@@ -131,18 +127,15 @@ impl MiningMetrics {
     /// Whether something that strangers can cause at will may be logged: each cause once a minute, so that a frequent
     /// one hides no other.
     pub(crate) fn may_log(&self, cause: &'static str) -> bool {
-        let now = Instant::now();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let allows = logged.get(cause).is_none_or(|at| now.duration_since(*at) >= LOG_EVERY);
-        if allows {
-            logged.insert(cause, now);
-        }
-        allows
+        logged.entry(cause).or_default().note().is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -150,7 +143,7 @@ mod tests {
         let metrics = MiningMetrics::default();
         assert!(metrics.may_log("dropped") && !metrics.may_log("dropped"));
         assert!(metrics.may_log("full") && !metrics.may_log("full"));
-        tokio::time::advance(LOG_EVERY - Duration::from_millis(1)).await;
+        tokio::time::advance(LogLimit::EVERY - Duration::from_millis(1)).await;
         assert!(!metrics.may_log("full"));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(metrics.may_log("full") && metrics.may_log("dropped"));

@@ -23,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use log_limit::LogLimit;
 use rusqlite::Connection;
 use stats_push::UnixMillis;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
@@ -107,7 +108,7 @@ impl Outbox {
             clock,
             seen_version,
             pruned_at: Instant::now(),
-            logged_at: None,
+            failures: LogLimit::default(),
             failure_told: false,
             room: Room::new(config.max_waiting),
         };

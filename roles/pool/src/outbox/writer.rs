@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use log_limit::LogLimit;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot, watch};
 use tracing::{error, info, warn};
 
@@ -25,8 +26,6 @@ const MAX_GROUP: usize = 1024;
 const IDLE_PRUNE: Duration = Duration::from_secs(1);
 /// Rows pruned in one transaction at most; more than one group settles, so that pruning keeps up.
 const PRUNE_ROWS: u64 = 2048;
-/// Repeated errors are logged once in this time; all are counted.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a command that changes shares tells how many.
 pub(super) type CountReply = oneshot::Sender<Result<usize, StorageError>>;
@@ -75,7 +74,7 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) seen_version: i64,
     pub(super) pruned_at: Instant,
-    pub(super) logged_at: Option<Instant>,
+    pub(super) failures: LogLimit,
     /// A failure was logged; that it is over must be too.
     pub(super) failure_told: bool,
     pub(super) room: Room,
@@ -307,10 +306,11 @@ impl Writer {
             next.healthy = false;
             *view = Arc::new(next);
         });
-        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            self.logged_at = Some(Instant::now());
+        if let Some(times) = self.failures.note() {
             self.failure_told = true;
-            error!(file = %self.path.display(), %error, "the outbox can't write; shares are refused until it can");
+            error!(
+                file = %self.path.display(), %error, times, "the outbox can't write; shares are refused until it can"
+            );
         }
     }
 
