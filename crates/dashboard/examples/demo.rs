@@ -12,11 +12,13 @@ use std::{
 
 use dashboard::{
     ChannelKind, HISTORY_FILE, History, LinkStage, LinkView, LinksView, MinerView, MiningAddress, MintSource,
-    PoolSource, PoolView, PushView, QuoteCounts, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, RefreshError,
-    RefreshToken, Refreshed, ShareCounts, TemplateView, mint_router, pool_router, registry, serve,
+    PoolSource, PoolView, PushView, QuoteCounts, QuotePage, QuoteQuery, QuotesUnavailable, Readiness, RefreshToken,
+    ShareCounts, TemplateView, mint_router, pool_router, registry, serve,
 };
 use futures::future::BoxFuture;
-use stats_push::{Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
+use stats_push::{
+    Peer, PerState, Reason, RefreshError, Refreshed, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis,
+};
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 

@@ -39,7 +39,7 @@ pub use config::{DashboardSection, Limits};
 pub use history::{HISTORY_FILE, History};
 pub use metrics::registry;
 pub use prometheus_client;
-pub use refresh::{InvalidRefreshToken, RefreshError, RefreshToken, Refreshed};
+pub use refresh::{InvalidRefreshToken, RefreshToken};
 pub use router::{mint_router, pool_router};
 pub use server::{serve, serve_within};
 pub use source::{

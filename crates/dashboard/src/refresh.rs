@@ -17,8 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use service::secret_file::Secret;
+use stats_push::{RefreshError, Refreshed};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -33,47 +34,36 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const GAP: Duration = Duration::from_secs(1);
 
 /// The mint has answered, and what it said is what the page shows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Refreshed {
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+struct RefreshedJson {
     /// What the question went by on the link.
-    pub request_id: u32,
-    /// From the question to its answer. In JSON milliseconds.
-    #[serde(rename = "round_trip_ms", serialize_with = "as_fine_millis")]
-    #[schema(value_type = f64)]
-    pub round_trip: Duration,
+    request_id: u32,
+    /// From the question to its answer.
+    round_trip_ms: f64,
 }
 
-/// Why the mint has not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefreshError {
-    /// There is nobody to ask.
-    #[error("no mint is connected")]
-    NoMint,
-    /// The mint that is connected has nothing to say.
-    #[error("the mint does not support statistics")]
-    Unsupported,
-    /// It takes longer than it may.
-    #[error("the mint has not answered within 5 s; it answers once in each of its min_gap_ms at most")]
-    TooLate,
-    /// It has gone instead.
-    #[error("the connection with the mint ended before it answered")]
-    Ended,
-}
-
-impl RefreshError {
-    fn told(self) -> ApiError {
-        match self {
-            Self::NoMint => ApiError(StatusCode::SERVICE_UNAVAILABLE, "no mint is connected"),
-            Self::Unsupported => ApiError(StatusCode::CONFLICT, "the mint does not support statistics"),
-            Self::TooLate => ApiError(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the mint has not answered within 5 s; it answers once in each of its min_gap_ms at most",
-            ),
-            Self::Ended => ApiError(
-                StatusCode::BAD_GATEWAY,
-                "the connection with the mint ended before it answered",
-            ),
+impl From<Refreshed> for RefreshedJson {
+    fn from(refreshed: Refreshed) -> Self {
+        Self {
+            request_id: refreshed.request_id,
+            round_trip_ms: fine_millis(refreshed.round_trip),
         }
+    }
+}
+
+/// Why there is no answer, to whoever asked.
+fn told(error: RefreshError) -> ApiError {
+    match error {
+        RefreshError::NoMint => ApiError(StatusCode::SERVICE_UNAVAILABLE, "no mint is connected"),
+        RefreshError::Unsupported => ApiError(StatusCode::CONFLICT, "the mint does not support statistics"),
+        RefreshError::TooLate => ApiError(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the mint has not answered within 5 s; it answers once in each of its min_gap_ms at most",
+        ),
+        RefreshError::Ended => ApiError(
+            StatusCode::BAD_GATEWAY,
+            "the connection with the mint ended before it answered",
+        ),
     }
 }
 
@@ -161,7 +151,7 @@ async fn only_post() -> Response {
     post,
     path = "/api/v1/mint/refresh",
     responses(
-        (status = 200, body = Refreshed),
+        (status = 200, body = RefreshedJson),
         (status = 401, body = ErrorJson, description = "The token is missing or wrong"),
         (status = 403, body = ErrorJson, description = "A page of another site asks, or there is no token to show"),
         (status = 409, body = ErrorJson, description = "The mint does not support statistics"),
@@ -186,8 +176,8 @@ pub(crate) async fn refresh(
         return ([(header::RETRY_AFTER, seconds.to_string())], error).into_response();
     }
     match app.pool.refresh(DEADLINE).await {
-        Ok(refreshed) => Json(refreshed).into_response(),
-        Err(error) => error.told().into_response(),
+        Ok(refreshed) => Json(RefreshedJson::from(refreshed)).into_response(),
+        Err(error) => told(error).into_response(),
     }
 }
 
@@ -283,10 +273,6 @@ fn names_loopback(host: &str) -> bool {
 }
 
 /// Milliseconds with three digits behind the point.
-pub(crate) fn as_fine_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(fine_millis(*duration))
-}
-
 pub(crate) fn fine_millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }

@@ -9,13 +9,11 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::{Serialize, Serializer};
-use stats_push::UnixMillis;
+use stats_push::{RefreshError, Refreshed, UnixMillis};
 use utoipa::ToSchema;
 
 pub use self::quotes::{InvalidLockingKey, LockingKey, QuotePage, QuoteQuery, QuoteRef, QuotesUnavailable};
-use crate::stats::Timestamp;
-
-use crate::refresh::{RefreshError, RefreshToken, Refreshed};
+use crate::{refresh::RefreshToken, stats::Timestamp};
 
 /// The pool behind a pool's dashboard.
 pub trait PoolSource: Send + Sync + 'static {

@@ -48,9 +48,6 @@ pub use mint::{
     AnswerHandle, LegacyReason, LinkState, LinkStatus, MintLink, MintTimers, Negotiated, PoolTarget, QuoteCall,
 };
 pub use notification::{MINT_QUOTE_NOTIFICATION, MintQuoteNotification};
-pub use pool::{
-    Admission, MintSession, PoolLink, PoolLinkConfig, PoolTimers, RefreshError, Refreshed, Refresher, SessionInfo,
-    StatsRequester,
-};
+pub use pool::{Admission, MintSession, PoolLink, PoolLinkConfig, PoolTimers, Refresher, SessionInfo, StatsRequester};
 pub use proof::{MintProof, ProofError};
 pub use setup::{DeviceInfo, VERSION};

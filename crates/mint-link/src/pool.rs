@@ -30,7 +30,7 @@ use self::seat::{Seat, Ticket};
 pub use self::{
     admission::Admission,
     handle::{MintSession, SessionInfo, StatsRequester},
-    refresher::{RefreshError, Refreshed, Refresher},
+    refresher::Refresher,
 };
 use crate::{
     error::{FailureReason, LinkError},

@@ -91,6 +91,32 @@ impl Inquiry {
     }
 }
 
+/// The mint has answered a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// The `request_id` that it was asked by.
+    pub request_id: u32,
+    /// From the question to its answer.
+    pub round_trip: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshError {
+    /// No session with a mint works.
+    #[error("no mint is connected")]
+    NoMint,
+    /// The mint that works has no statistics.
+    #[error("the mint does not support statistics")]
+    Unsupported,
+    /// It has not answered in time. It may still: at most one answer goes out in each of its `min_gap`s.
+    #[error("the mint has not answered in time")]
+    TooLate,
+    /// The session ended meanwhile.
+    #[error("the connection with the mint ended before it answered")]
+    Ended,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

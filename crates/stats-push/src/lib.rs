@@ -78,7 +78,7 @@ mod wire;
 pub use cache::{Applied, CacheSession, Connection, Counters, MintView, Peer, Received, Revision, SnapshotCache};
 pub use config::{PushConfig, PushConfigError};
 pub use freshness::{Freshness, Status, stale_after};
-pub use inquiry::Inquiry;
+pub use inquiry::{Inquiry, RefreshError, Refreshed};
 pub use publisher::{Publisher, PublisherHandle};
 pub use schedule::{Schedule, Step};
 pub use snapshot::{Reason, RunId, Snapshot};

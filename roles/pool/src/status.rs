@@ -14,11 +14,11 @@ use dashboard::prometheus_client::metrics::MetricType;
 use dashboard::prometheus_client::metrics::counter::ConstCounter;
 use dashboard::{
     ChannelKind, MinerView, MiningAddress, PoolSource, PoolView, QuoteCounts, QuotePage, QuoteQuery, QuoteRef,
-    QuotesUnavailable, Readiness, RefreshError, RefreshToken, Refreshed, ShareCounts, TemplateView,
+    QuotesUnavailable, Readiness, RefreshToken, ShareCounts, TemplateView,
 };
 use futures::future::BoxFuture;
 use mint_link::{Refresher, RefusalCode};
-use stats_push::UnixMillis;
+use stats_push::{RefreshError, Refreshed, UnixMillis};
 use sv2_transport::AuthorityPublicKey;
 use tokio::time::Instant;
 
@@ -125,18 +125,7 @@ impl PoolSource for Status {
     }
 
     fn refresh(&self, within: Duration) -> BoxFuture<'_, Result<Refreshed, RefreshError>> {
-        Box::pin(async move {
-            match self.refresher.refresh(within).await {
-                Ok(refreshed) => Ok(Refreshed {
-                    request_id: refreshed.request_id,
-                    round_trip: refreshed.round_trip,
-                }),
-                Err(mint_link::RefreshError::NoMint) => Err(RefreshError::NoMint),
-                Err(mint_link::RefreshError::Unsupported) => Err(RefreshError::Unsupported),
-                Err(mint_link::RefreshError::TooLate) => Err(RefreshError::TooLate),
-                Err(mint_link::RefreshError::Ended) => Err(RefreshError::Ended),
-            }
-        })
+        Box::pin(self.refresher.refresh(within))
     }
 
     fn refresh_token(&self) -> Option<&RefreshToken> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dashboard::Refreshed;
 use serde_json::{Map, Value};
+use stats_push::Refreshed;
 
 use crate::support::{Role, Server, Setup, snapshot, unit};
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use dashboard::{Limits, RefreshError, RefreshToken, Refreshed};
+use dashboard::{Limits, RefreshToken};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use stats_push::{RefreshError, Refreshed};
 
 use crate::support::{Role, Server};
 

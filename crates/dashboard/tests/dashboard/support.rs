@@ -7,13 +7,15 @@ use std::{
 
 use dashboard::{
     BasePath, History, Limits, LinkView, LinksView, MintSource, PoolSource, PoolView, PushView, QuotePage, QuoteQuery,
-    QuotesUnavailable, Readiness, RefreshError, RefreshToken, Refreshed, mint_router, pool_router, registry,
-    serve_within,
+    QuotesUnavailable, Readiness, RefreshToken, mint_router, pool_router, registry, serve_within,
 };
 use futures::future::BoxFuture;
 use reqwest::{Response, Url};
 use serde_json::Value;
-use stats_push::{CacheSession, Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
+use stats_push::{
+    CacheSession, Peer, PerState, Reason, RefreshError, Refreshed, RunId, Snapshot, SnapshotCache, Totals, UnitStats,
+    UnixMillis,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -2,8 +2,8 @@
 
 use futures::StreamExt;
 use stats_push::{
-    Connection, EhashTotals, MINT_STATS_REQUEST, MINT_STATS_RESPONSE, MintStatsRequest, Reason, RunId, Snapshot,
-    Status, UnixMillis,
+    Connection, EhashTotals, MINT_STATS_REQUEST, MINT_STATS_RESPONSE, MintStatsRequest, Reason, RefreshError,
+    Refreshed, RunId, Snapshot, Status, UnixMillis,
 };
 use sv2_transport::Frame;
 use tokio::{io::DuplexStream, task::JoinHandle, time::Instant};
