@@ -7,7 +7,7 @@ use common_messages_sv2::{MESSAGE_TYPE_SETUP_CONNECTION, Protocol, SetupConnecti
 use futures::{SinkExt, StreamExt};
 use mint_link::{
     Admission, ExtensionIds, ExtensionMessage, FailureReason, HeaderHash, LinkError, MintKey, MintProof,
-    MintQuoteRequest, MintQuotesIssued, MintSession, PoolLink, PoolLinkConfig, QuoteAnswer, VERSION,
+    MintQuoteRequest, MintQuotesIssued, MintSession, PoolLink, PoolLinkConfig, QuoteAnswer, Step, VERSION,
 };
 use stats_push::{
     Connection, EhashTotals, MINT_STATS_RESPONSE, Reason, RunId, Snapshot, SnapshotCache, Status, UnixMillis,
@@ -287,7 +287,10 @@ async fn play(manner: Manner, mut pool: Pool, stream: DuplexStream, script: &[u8
     mint.hearing.await.expect("hearing can't fail");
     if broken_off {
         let good = [
-            FailureReason::Deadline,
+            FailureReason::Deadline(Step::Handshake),
+            FailureReason::Deadline(Step::Setup),
+            FailureReason::Deadline(Step::Proof),
+            FailureReason::Deadline(Step::Write),
             FailureReason::Setup,
             FailureReason::LegacyRefused,
             FailureReason::BadProof,

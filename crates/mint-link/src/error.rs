@@ -1,6 +1,6 @@
 //! Why a message is dropped, and why a session ends.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use sv2_transport::{AuthorityPublicKey, CodecError, HandshakeError};
 
@@ -29,7 +29,7 @@ impl From<binary_sv2::Error> for Malformed {
     }
 }
 
-/// A step of a session that has a deadline.
+/// A step of a session that has a deadline. Prints as what an operator is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// DNS and TCP.
@@ -46,17 +46,16 @@ pub enum Step {
     Write,
 }
 
-impl Step {
-    /// Its name in messages and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Handshake => "handshake",
-            Self::Setup => "setup",
-            Self::Negotiation => "negotiation",
-            Self::Proof => "proof",
-            Self::Write => "write",
-        }
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Handshake => "the Noise handshake",
+            Self::Setup => "SetupConnection",
+            Self::Negotiation => "the negotiation of extensions",
+            Self::Proof => "the mint's proof",
+            Self::Write => "a write that the peer does not read",
+        })
     }
 }
 
@@ -67,7 +66,7 @@ pub enum LinkError {
     #[error("can't connect: {0}")]
     Connect(std::io::Error),
     /// A step took longer than its deadline.
-    #[error("{} not done within {after:?}", step.as_str())]
+    #[error("{step} took longer than {after:?}")]
     Deadline {
         /// Which step.
         step: Step,
@@ -96,7 +95,7 @@ pub enum LinkError {
     )]
     ClosedAfterProof(MintPublicKey),
     /// The peer closed the connection.
-    #[error("the peer closed the connection during {}", .0.as_str())]
+    #[error("the peer closed the connection during {0}")]
     ClosedDuring(Step),
     /// The peer closed the connection of a working session.
     #[error("the peer closed the connection")]
@@ -176,7 +175,7 @@ impl LinkError {
     pub fn reason(&self) -> FailureReason {
         match self {
             Self::Connect(_) => FailureReason::Connect,
-            Self::Deadline { .. } => FailureReason::Deadline,
+            Self::Deadline { step, .. } => FailureReason::Deadline(*step),
             Self::Handshake(_) => FailureReason::Handshake,
             Self::WrongAuthority(_) => FailureReason::WrongAuthority,
             Self::ClosedDuring(_) | Self::ClosedAfterHandshake(_) => FailureReason::ClosedEarly,
@@ -202,7 +201,7 @@ impl LinkError {
 #[expect(missing_docs, reason = "the variants are those of LinkError, coarser")]
 pub enum FailureReason {
     Connect,
-    Deadline,
+    Deadline(Step),
     Handshake,
     WrongAuthority,
     ClosedEarly,
@@ -223,9 +222,14 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Connect,
-        Self::Deadline,
+        Self::Deadline(Step::Connect),
+        Self::Deadline(Step::Handshake),
+        Self::Deadline(Step::Setup),
+        Self::Deadline(Step::Negotiation),
+        Self::Deadline(Step::Proof),
+        Self::Deadline(Step::Write),
         Self::Handshake,
         Self::WrongAuthority,
         Self::ClosedEarly,
@@ -261,7 +265,12 @@ impl FailureReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
-            Self::Deadline => "deadline",
+            Self::Deadline(Step::Connect) => "deadline_connect",
+            Self::Deadline(Step::Handshake) => "deadline_handshake",
+            Self::Deadline(Step::Setup) => "deadline_setup",
+            Self::Deadline(Step::Negotiation) => "deadline_negotiation",
+            Self::Deadline(Step::Proof) => "deadline_proof",
+            Self::Deadline(Step::Write) => "deadline_write",
             Self::Handshake => "handshake",
             Self::WrongAuthority => "wrong_authority",
             Self::ClosedEarly => "closed_early",

@@ -324,7 +324,7 @@ async fn silent_peers_and_garbage_beside_a_mint_hurt_nobody_and_end_at_the_deadl
         assert_eq!(read.unwrap_or(0), 0);
     }
     quotes_flow(&mut session, 100).await;
-    assert_eq!(pool.metrics.read().ended(FailureReason::Deadline), 20);
+    assert_eq!(pool.metrics.read().ended(FailureReason::Deadline(mint_link::Step::Handshake)), 20);
     mint.stop.cancel();
 }
 

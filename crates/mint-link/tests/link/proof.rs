@@ -1,6 +1,6 @@
 //! Proof in every failure: nothing of a session that has not proven itself counts or shows.
 
-use mint_link::{Extensions, MintProof, MintPublicKey};
+use mint_link::{Extensions, MintProof, MintPublicKey, Step};
 use peer_test::Peer;
 use stats_push::{MINT_STATS_RESPONSE, Snapshot, UnixMillis};
 use sv2_transport::Frame;
@@ -74,7 +74,7 @@ async fn is_refused(mut peer: Peer, pool: &mut Pool, reason: FailureReason) {
 async fn without_a_proof_the_session_ends_at_the_deadline() {
     let mut pool = Pool::timed(only(MintKey::generate().public()), LONG, SHORT).await;
     let peer = claimant(&pool).await;
-    is_refused(peer, &mut pool, FailureReason::Deadline).await;
+    is_refused(peer, &mut pool, FailureReason::Deadline(Step::Proof)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +87,7 @@ async fn a_proof_after_the_deadline_is_too_late() {
     assert!(matches!(still, Err(_) | Ok(None)), "{still:?}");
     let proof = MintProof::new(&key, &peer.transcript);
     peer.send(frame_of(proof)).await;
-    is_refused(peer, &mut pool, FailureReason::Deadline).await;
+    is_refused(peer, &mut pool, FailureReason::Deadline(Step::Proof)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,7 +112,11 @@ async fn a_setup_that_fails_ends_the_attempt_with_its_reason() {
             FailureReason::Setup,
         ),
         (Some(version_3), "version 3", FailureReason::Setup),
-        (None, "setup not done within 10s", FailureReason::Deadline),
+        (
+            None,
+            "SetupConnection took longer than 10s",
+            FailureReason::Deadline(Step::Setup),
+        ),
     ];
     for (answer, reason, counted) in cases {
         let mut mint = Fixture::start();
@@ -144,7 +148,7 @@ async fn a_pool_that_is_silent_in_the_handshake_or_holds_another_key_is_left() {
     assert!(said.contains(&mint.authority.public().to_string()), "{said}");
     let counters = mint.metrics.read();
     assert_eq!(counters.ended(FailureReason::WrongAuthority), 1);
-    assert_eq!(counters.ended(FailureReason::Deadline), 1);
+    assert_eq!(counters.ended(FailureReason::Deadline(Step::Handshake)), 1);
 }
 
 #[tokio::test(start_paused = true)]

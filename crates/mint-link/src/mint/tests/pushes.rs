@@ -99,7 +99,7 @@ async fn p7_a_pool_that_stops_reading_is_left_at_the_deadline_and_gets_the_newes
     assert_eq!(mint.quotes.recv().await.unwrap().request, quote_request(1));
     let (again, stream) = mint.dials.recv().await.unwrap();
     assert!(again - stalled < 12 * SECOND, "{:?}", again - stalled);
-    assert_eq!(mint.metrics.read().ended(FailureReason::Deadline), 1);
+    assert_eq!(mint.metrics.read().ended(FailureReason::Deadline(Step::Write)), 1);
     // What had been handed to the pipe is old; nothing else was queued.
     let mut old = 0;
     while let Some(Ok(_)) = pool.reader.next().await {

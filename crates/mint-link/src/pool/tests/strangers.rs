@@ -32,7 +32,10 @@ async fn a_silent_peer_ends_at_the_deadline_of_its_step() {
         "{error}"
     );
     assert_eq!(after, 10 * SECOND);
-    assert_eq!(pool.link.metrics.read().ended(FailureReason::Deadline), 2);
+    let counters = pool.link.metrics.read();
+    for step in [crate::Step::Handshake, crate::Step::Setup] {
+        assert_eq!(counters.ended(FailureReason::Deadline(step)), 1, "{step}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
