@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use sv2_transport::{AuthorityPublicKey, CodecError, HandshakeError};
+use sv2_transport::{AuthorityPublicKey, CodecError, Evicted, HandshakeError};
 
 use crate::{MintPublicKey, proof::ProofError};
 
@@ -135,6 +135,9 @@ pub enum LinkError {
         "another mint took over from this one, and works: two mints run with one seed, or the older one was not stopped"
     )]
     Displaced,
+    /// All places were taken, and this peer had not been admitted yet.
+    #[error(transparent)]
+    Evicted(#[from] Evicted),
     /// The other part of this role that the session works for is gone.
     #[error("nobody here serves this session any more")]
     Unserved,
@@ -191,6 +194,7 @@ impl LinkError {
             Self::Silent { .. } => FailureReason::Silent,
             Self::Replaced => FailureReason::Replaced,
             Self::Displaced => FailureReason::Displaced,
+            Self::Evicted(_) => FailureReason::Evicted,
             Self::Unserved | Self::Stopped => FailureReason::Stopped,
         }
     }
@@ -217,12 +221,13 @@ pub enum FailureReason {
     Silent,
     Replaced,
     Displaced,
+    Evicted,
     Stopped,
 }
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Connect,
         Self::Deadline(Step::Connect),
         Self::Deadline(Step::Handshake),
@@ -245,6 +250,7 @@ impl FailureReason {
         Self::Silent,
         Self::Replaced,
         Self::Displaced,
+        Self::Evicted,
         Self::Stopped,
     ];
 
@@ -286,6 +292,7 @@ impl FailureReason {
             Self::Silent => "silent",
             Self::Replaced => "replaced",
             Self::Displaced => "displaced",
+            Self::Evicted => "evicted",
             Self::Stopped => "stopped",
         }
     }

@@ -1,17 +1,18 @@
 //! Counters of one end of the link, for metrics: written with relaxed atomics by its sessions, read by whoever shows them.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use log_limit::LogLimit;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use sv2_transport::{Traffic, TrafficCounters};
-use tokio::time::Instant;
 
 use crate::error::FailureReason;
 
@@ -31,9 +32,10 @@ pub struct LinkMetrics {
     stats_requests: AtomicU64,
     round_trips: RoundTrips,
     ended: [AtomicU64; FailureReason::ALL.len()],
-    dropped_log: LogLimiter,
-    full_log: LogLimiter,
-    ended_log: [LogLimiter; FailureReason::ALL.len()],
+    accept_log: LogLimit,
+    dropped_log: LogLimit,
+    full_log: LogLimit,
+    ended_log: [LogLimit; FailureReason::ALL.len()],
 }
 
 /// The counters at one moment. They only grow.
@@ -43,7 +45,7 @@ pub struct LinkCounters {
     pub traffic: TrafficCounters,
     /// Connections accepted or made.
     pub connections: u64,
-    /// Connections turned away because all places were taken.
+    /// Connections turned away because all places were taken, by peers that were admitted.
     pub refused_full: u64,
     /// Sessions that came to work.
     pub ready: u64,
@@ -107,11 +109,18 @@ impl LinkMetrics {
         self.connections.fetch_add(1, Relaxed);
     }
 
+    /// Logs that the listener could not accept, unless that was logged within the last minute.
+    pub(crate) fn not_accepted(&self, error: &io::Error) {
+        if let Some(times) = self.accept_log.note() {
+            tracing::warn!(times, "can't accept a connection of a mint: {error}");
+        }
+    }
+
     /// Counts a peer that is turned away for want of a place, and logs it unless one was logged within the last minute.
     pub(crate) fn full(&self, peer: SocketAddr) {
-        let count = self.refused_full.fetch_add(1, Relaxed) + 1;
-        if self.full_log.allows() {
-            tracing::warn!(%peer, count, "turned away: all places for connections of mints are taken");
+        self.refused_full.fetch_add(1, Relaxed);
+        if let Some(times) = self.full_log.note() {
+            tracing::warn!(%peer, times, "turned away: all places for connections of mints are taken");
         }
     }
 
@@ -152,19 +161,19 @@ impl LinkMetrics {
     /// Whether an end for this reason may be logged: one a minute of each, so that a frequent one hides no other.
     pub(crate) fn may_log(&self, reason: FailureReason) -> bool {
         let mut limiters = FailureReason::ALL.iter().zip(&self.ended_log);
-        limiters.any(|(r, limiter)| *r == reason && limiter.allows())
+        limiters.any(|(r, limit)| *r == reason && limit.note().is_some())
     }
 
     /// Counts a message that is dropped, and logs it unless one was logged within the last minute (P10).
     pub(crate) fn dropped(&self, what: Dropped, peer: &str, why: &dyn std::fmt::Display) {
-        let count = match what {
+        let counter = match what {
             Dropped::MalformedStats => &self.malformed_stats,
             Dropped::MalformedQuote => &self.malformed_quotes,
             Dropped::Unexpected => &self.unexpected,
         };
-        let count = count.fetch_add(1, Relaxed) + 1;
-        if self.dropped_log.allows() {
-            tracing::warn!(peer, ?what, count, "dropped a message: {why}");
+        counter.fetch_add(1, Relaxed);
+        if let Some(times) = self.dropped_log.note() {
+            tracing::warn!(peer, ?what, times, "dropped a message: {why}");
         }
     }
 }
@@ -186,39 +195,12 @@ impl Default for RoundTrips {
     }
 }
 
-/// Lets one line a minute through.
-#[derive(Debug, Default)]
-struct LogLimiter {
-    last: Mutex<Option<Instant>>,
-}
-
-impl LogLimiter {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    fn allows(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let allows = last.is_none_or(|last| now.duration_since(last) >= Self::EVERY);
-        if allows {
-            *last = Some(now);
-        }
-        allows
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn p10_dropped_messages_are_all_counted_and_logged_once_a_minute() {
-        let limiter = LogLimiter::default();
-        assert!(limiter.allows());
-        tokio::time::advance(Duration::from_secs(59)).await;
-        assert!(!limiter.allows());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(limiter.allows() && !limiter.allows());
-
+    #[test]
+    fn p10_dropped_messages_are_all_counted_by_what_they_were() {
         let metrics = LinkMetrics::default();
         for what in [
             Dropped::MalformedStats,
@@ -242,7 +224,7 @@ mod tests {
             assert!(metrics.may_log(reason), "{}", reason.as_str());
             assert!(!metrics.may_log(reason), "{}", reason.as_str());
         }
-        tokio::time::advance(LogLimiter::EVERY).await;
+        tokio::time::advance(LogLimit::EVERY).await;
         assert!(metrics.may_log(FailureReason::NotListed));
     }
 

@@ -1,11 +1,13 @@
 //! The pool's end: lets mints in, proves them, and hands working sessions to the role.
 //!
 //! Each peer has a task and a place of its own and a deadline for every step, so one that is silent or speaks garbage
-//! costs a place for a while and nothing else. The newest working session replaces the one before it: a pool has one mint.
+//! costs a place until somebody else needs it, and nothing else. The newest working session replaces the one before it: a
+//! pool has one mint.
 
 mod admission;
 mod gate;
 mod handle;
+mod reader;
 mod refresher;
 mod seat;
 mod session;
@@ -21,7 +23,7 @@ use stats_push::{CacheSession, Peer, RunId, SnapshotCache};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,7 +39,7 @@ use crate::{
     extensions::ExtensionIds,
     metrics::LinkMetrics,
 };
-use sv2_transport::AuthorityKeypair;
+use sv2_transport::{AuthorityKeypair, Evicted, Place, Places};
 
 /// How long the steps of a pool's session may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +83,8 @@ pub struct PoolLinkConfig {
     pub extensions: ExtensionIds,
     /// The deadlines.
     pub timers: PoolTimers,
-    /// How many connections there may be at once, of mints and of others; default 64.
+    /// How many connections there may be at once, of mints and of others, at least 1; default 64. When they are taken, who
+    /// is not admitted yet makes room for newcomers.
     pub max_connections: usize,
     /// How many requests, and how many answers, may wait in a [`MintSession`], at least 1; default 1024.
     pub queue: usize,
@@ -125,6 +128,7 @@ impl PoolLink {
         metrics: Arc<LinkMetrics>,
     ) -> Self {
         let config = PoolLinkConfig {
+            max_connections: config.max_connections.max(1),
             queue: config.queue.max(1),
             ..config
         };
@@ -146,7 +150,7 @@ impl PoolLink {
 
     /// Serves whoever connects until `stop`, then ends all sessions and returns.
     pub async fn listen(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.config.max_connections));
+        let places = Places::new(self.config.max_connections);
         let peers = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -158,12 +162,12 @@ impl PoolLink {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file handles, most likely: the waiting connections stay until there are some again.
-                    tracing::warn!("can't accept a connection of a mint: {error}");
+                    self.metrics.not_accepted(&error);
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(place) = places.take(address) else {
                 self.metrics.full(address);
                 continue;
             };
@@ -173,8 +177,7 @@ impl PoolLink {
             }
             let (link, stop) = (Arc::clone(&self), stop.clone());
             peers.spawn(async move {
-                link.serve(stream, address, &stop).await;
-                drop(place);
+                link.serve_at(&place, stream, address, &stop).await;
             });
         }
         peers.close();
@@ -186,8 +189,19 @@ impl PoolLink {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        // It shares the place with nobody.
+        match Places::new(1).take(address) {
+            Some(place) => self.serve_at(&place, stream, address, stop).await,
+            None => Evicted.into(),
+        }
+    }
+
+    async fn serve_at<S>(&self, place: &Place, stream: S, address: SocketAddr, stop: &CancellationToken) -> LinkError
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         self.metrics.connection();
-        let ended = session::run(self, stream, address, stop).await;
+        let ended = session::run(self, place, stream, address, stop).await;
         self.metrics.ended(ended.reason());
         match ended.reason() {
             FailureReason::Closed | FailureReason::Replaced | FailureReason::Stopped => {

@@ -68,7 +68,7 @@ pub struct MintLinkSection {
     pub mint_public_keys: Vec<MintPublicKey>,
     /// Whether a mint that can't prove itself, such as hashpool's, may connect.
     pub allow_legacy_mint: bool,
-    /// Connections at the same time, those that have said nothing yet included. 1 to 1024.
+    /// Connections at the same time, those that have said nothing yet included, which make room for newcomers. 1 to 1024.
     pub max_connections: usize,
     /// Deadline of each step of a connection's setup. 100 ms to 60 s.
     #[serde(rename = "step_timeout_ms", with = "service::duration::millis")]

@@ -1,5 +1,9 @@
 //! Which mints a pool works with. May change at run time: it lives in a `watch`.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use crate::{error::LinkError, keys::MintPublicKey};
 
 /// The pool's rule for mints.
@@ -38,5 +42,12 @@ impl Admission {
         } else {
             Err(LinkError::LegacyRefused)
         }
+    }
+}
+
+/// Waits for a change of the rule; without anybody left to change it, for ever.
+pub(super) async fn changed(admission: &mut watch::Receiver<Arc<Admission>>) {
+    if admission.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

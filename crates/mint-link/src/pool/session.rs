@@ -1,4 +1,7 @@
 //! One session of a pool with a mint: setup, the gate, then reading and writing side by side.
+//!
+//! What a connection must have shown to get there is here, step by step; a peer that fails at one, or takes too long over
+//! it, has cost nobody anything. The halves of a working session are [`Reader`] and [`Writer`].
 
 use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,21 +16,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Admission, PoolLink,
+    admission::changed,
     gate::{Gate, Verdict},
-    handle::{MintSession, SessionInfo, StatsRequester},
+    handle::{MintSession, SessionInfo},
+    reader::Reader,
     seat::Ticket,
     writer::Writer,
 };
 use crate::{
     error::{LinkError, Step, within},
     extensions::ExtensionMessage,
-    issued::MintQuotesIssued,
-    messages::{HeaderHash, Kind, QuoteAnswer},
+    messages::Kind,
     metrics::Dropped,
     setup::{self, DeviceInfo},
-    timing::at,
 };
-use sv2_transport::{Frame, FrameReader, FrameWriter, Secured, respond};
+use sv2_transport::{Frame, FrameReader, FrameWriter, Place, Secured, Stage, respond};
 
 /// Replies of the reader that wait for the writer; more to a mint that does not read are dropped.
 const REPLY_PLACES: usize = 8;
@@ -43,18 +46,22 @@ const REFUSED_AFTER: Duration = Duration::from_secs(1);
 pub(crate) const FIRST_SNAPSHOT: Duration = Duration::from_secs(2);
 const EARLY_FRAMES: usize = 8;
 
-/// How late the periodic push of a mint without heartbeats may be.
-const PUSH_LATE: Duration = Duration::from_secs(4);
-
-/// Serves the connection of one peer from the handshake to its end.
-pub(crate) async fn run<S>(link: &PoolLink, stream: S, address: SocketAddr, stop: &CancellationToken) -> LinkError
+/// Serves the connection of one peer, which holds `place`, from the handshake to its end.
+pub(crate) async fn run<S>(
+    link: &PoolLink,
+    place: &Place,
+    stream: S,
+    address: SocketAddr,
+    stop: &CancellationToken,
+) -> LinkError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => Err(LinkError::Stopped),
-        ended = serve(link, stream, address) => ended,
+        evicted = place.evicted() => Err(evicted.into()),
+        ended = serve(link, place, stream, address) => ended,
     };
     match ended {
         Ok(never) => match never {},
@@ -63,7 +70,7 @@ where
 }
 
 /// Ends with an error only: even a good session ends for some reason.
-async fn serve<S>(link: &PoolLink, stream: S, address: SocketAddr) -> Result<Infallible, LinkError>
+async fn serve<S>(link: &PoolLink, place: &Place, stream: S, address: SocketAddr) -> Result<Infallible, LinkError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -80,7 +87,9 @@ where
     let mut secured = within(Step::Handshake, config.timers.handshake, handshake)
         .await?
         .map_err(|error| LinkError::handshake(error, authority))?;
+    place.reached(Stage::Shaken)?;
     let device = within(Step::Setup, config.timers.setup, set_up(link, &mut secured, &peer)).await??;
+    place.reached(Stage::SetUp)?;
     let gate = Gate::new(config.extensions, secured.transcript, &config.timers, Instant::now());
     let mut waiting = Waiting {
         link,
@@ -92,11 +101,14 @@ where
         early: VecDeque::new(),
     };
     let entered = match waiting.pass().await {
-        Ok(()) => waiting.enter(address, device).await,
+        Ok(()) => {
+            place.reached(Stage::Admitted)?;
+            waiting.enter(address, device).await
+        }
         Err(error) => Err(error),
     };
     match entered {
-        Ok(place) => waiting.work(place).await,
+        Ok(seated) => waiting.work(seated).await,
         Err(error) => {
             if error.is_refusal() {
                 sleep_until(came + REFUSED_AFTER).await;
@@ -145,14 +157,14 @@ struct Waiting<'a, S> {
 }
 
 /// What a session has that works. Dropping it says that the session has ended.
-struct Place<'a> {
+pub(crate) struct Seated<'a> {
     link: &'a PoolLink,
-    ticket: Ticket,
-    info: watch::Sender<SessionInfo>,
-    cache: CacheSession,
+    pub(crate) ticket: Ticket,
+    pub(crate) info: watch::Sender<SessionInfo>,
+    pub(crate) cache: CacheSession,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Seated<'_> {
     fn drop(&mut self) {
         self.link.seat().leave(&self.ticket);
     }
@@ -179,13 +191,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
         }
     }
 
-    /// Takes the place of the session that works, if there is one.
-    async fn enter(&mut self, address: SocketAddr, device: DeviceInfo) -> Result<Place<'a>, LinkError> {
+    /// Takes the seat of the session that works, if there is one.
+    async fn enter(&mut self, address: SocketAddr, device: DeviceInfo) -> Result<Seated<'a>, LinkError> {
         let run = self.run_id().await?;
         let info = watch::Sender::new(SessionInfo::new(address, device, &self.gate));
         let (ticket, cache) = self.link.take_over(&info.borrow(), run)?;
         self.link.metrics.ready();
-        Ok(Place {
+        Ok(Seated {
             link: self.link,
             ticket,
             info,
@@ -214,16 +226,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
     }
 
     /// The session works, until it ends for the reason returned.
-    async fn work(self, place: Place<'a>) -> Result<Infallible, LinkError> {
+    async fn work(self, seated: Seated<'a>) -> Result<Infallible, LinkError> {
         let link = self.link;
-        let replaced = place.ticket.replaced.clone();
-        let info = place.info.subscribe();
+        let replaced = seated.ticket.replaced.clone();
+        let info = seated.info.subscribe();
         let (requests, requested) = mpsc::channel(link.config.queue);
         let (answering, answers) = mpsc::channel(link.config.queue);
         let (replies, replying) = mpsc::channel(REPLY_PLACES);
         let (issuing, issued) = mpsc::channel(ISSUED_PLACES);
         let (session, handed) = MintSession::new(requests, answers, issued, info.clone());
-        link.offer(&place.ticket, session.stats_requester());
+        link.offer(&seated.ticket, session.stats_requester());
         let writer = Writer {
             sink: self.writer,
             requests: requested,
@@ -240,7 +252,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
         let mut reader = Reader {
             link,
             peer: self.peer,
-            place,
+            seated,
             requester: handed.requester,
             run: None,
             early: self.early,
@@ -291,196 +303,5 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Waiting<'a, S> {
             _ => metrics.dropped(Dropped::Unexpected, self.peer, &format_args!("{frame:?}")),
         }
         Ok(())
-    }
-}
-
-/// Waits for a change of the rule; without anybody left to change it, for ever.
-async fn changed(admission: &mut watch::Receiver<Arc<Admission>>) {
-    if admission.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// The reading half of a working session.
-struct Reader<'a, S> {
-    link: &'a PoolLink,
-    peer: &'a str,
-    place: Place<'a>,
-    requester: StatsRequester,
-    /// The run of the mint that its newest snapshot tells.
-    run: Option<RunId>,
-    early: VecDeque<Frame>,
-    frames: FrameReader<S>,
-    /// When the mint was last listened to.
-    heard: Instant,
-    /// It has repeated its RequestExtensions: those are its heartbeats.
-    beats: bool,
-    /// The period of its pushes, once it has told it.
-    interval: Option<Duration>,
-    gate: Gate,
-    admission: watch::Receiver<Arc<Admission>>,
-    answering: mpsc::Sender<QuoteAnswer>,
-    issuing: mpsc::Sender<Vec<HeaderHash>>,
-    replies: mpsc::Sender<Frame>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Reader<'_, S> {
-    async fn run(&mut self) -> LinkError {
-        while let Some(frame) = self.early.pop_front() {
-            if let Err(error) = self.take(frame).await {
-                return error;
-            }
-        }
-        loop {
-            let patience = self.patience();
-            let lost = patience.map(|patience| self.heard + patience);
-            // By itself the pool asks where the first snapshot does not come, or the newest has turned stale.
-            let stats = self.gate.extensions().stats;
-            let ask = stats.then(|| self.requester.due_at());
-            let taken = tokio::select! {
-                biased;
-                () = changed(&mut self.admission) => {
-                    let admission = Arc::clone(&self.admission.borrow_and_update());
-                    self.gate.admitted(&admission)
-                }
-                frame = self.frames.next() => {
-                    let taken = match frame {
-                        None => Err(LinkError::Closed),
-                        Some(Err(error)) => Err(error.into()),
-                        Some(Ok(frame)) => self.take(frame).await,
-                    };
-                    self.heard = Instant::now();
-                    taken
-                }
-                () = at(ask) => {
-                    self.requester.request();
-                    Ok(())
-                }
-                () = at(lost) => Err(LinkError::Silent { after: patience.unwrap_or_default() }),
-            };
-            if let Err(error) = taken {
-                return error;
-            }
-        }
-    }
-
-    async fn take(&mut self, frame: Frame) -> Result<(), LinkError> {
-        match Kind::of(&frame, &self.link.config.extensions) {
-            Kind::QuoteResponse => return self.answer(QuoteAnswer::decode_response(frame.payload)).await,
-            Kind::QuoteError => {
-                let correlated = self.gate.extensions().quotes;
-                return self.answer(QuoteAnswer::decode_error(frame.payload, correlated)).await;
-            }
-            Kind::QuotesIssued if self.gate.extensions().quotes => match MintQuotesIssued::decode(frame.payload) {
-                Ok(issued) => self.issued(issued),
-                Err(error) => self.dropped(Dropped::MalformedQuote, &error),
-            },
-            Kind::StatsResponse if self.gate.extensions().stats => match Snapshot::decode(&frame.payload) {
-                Ok(snapshot) => self.apply(snapshot),
-                Err(error) => {
-                    self.place.cache.malformed();
-                    self.dropped(Dropped::MalformedStats, &error);
-                }
-            },
-            Kind::Negotiation => match ExtensionMessage::decode(frame.msg_type, frame.payload) {
-                Ok(message) => self.negotiate(message),
-                Err(error) => self.dropped(Dropped::Unexpected, &error),
-            },
-            Kind::Proof => return self.prove(frame.payload),
-            _ => self.dropped(Dropped::Unexpected, &format_args!("{frame:?}")),
-        }
-        Ok(())
-    }
-
-    /// How long the mint may say nothing. `None`: one that neither beats nor pushes may have nothing to say for hours.
-    fn patience(&self) -> Option<Duration> {
-        let silence = self.link.config.timers.silence;
-        match self.interval {
-            Some(interval) if !self.beats => Some(silence.max(interval + PUSH_LATE)),
-            _ => (self.beats || self.gate.extensions().stats).then_some(silence),
-        }
-    }
-
-    fn apply(&mut self, snapshot: Snapshot) {
-        self.interval = Some(snapshot.interval);
-        if self.run != Some(snapshot.run_id) {
-            self.run = Some(snapshot.run_id);
-            self.link.seat().is_of(&self.place.ticket, snapshot.run_id);
-        }
-        let now = Instant::now().into_std();
-        let (interval, request_id) = (snapshot.interval, snapshot.request_id);
-        let became = self.place.cache.apply(snapshot, now);
-        self.requester.with(|inquiry| {
-            let took = inquiry.heard(request_id, interval, became, now);
-            if let Some(took) = took {
-                self.link.metrics.round_trip(took);
-                self.place.cache.answered(took);
-            }
-            took.is_some()
-        });
-    }
-
-    async fn answer(&mut self, decoded: Result<QuoteAnswer, crate::Malformed>) -> Result<(), LinkError> {
-        match decoded {
-            Ok(answer) => self.answering.send(answer).await.map_err(|_| LinkError::Unserved),
-            Err(error) => {
-                self.dropped(Dropped::MalformedQuote, &error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Hands issued quotes to the role, if it has room for them.
-    fn issued(&self, issued: MintQuotesIssued) {
-        let untaken = self.issuing.try_send(issued.header_hashes).is_err();
-        self.link.metrics.issued_missed(u64::from(untaken));
-    }
-
-    /// A legacy mint that negotiates after all, or one that asks again.
-    fn negotiate(&mut self, message: ExtensionMessage) {
-        let admission = Arc::clone(&self.admission.borrow());
-        let negotiated = self.gate.negotiates();
-        let reply = self.gate.on_message(message, &admission, Instant::now());
-        let Some(Ok(reply)) = reply.map(|reply| reply.to_frame()) else {
-            return self.dropped(Dropped::Unexpected, &"an answer of negotiation");
-        };
-        if self.replies.try_send(reply).is_err() {
-            self.dropped(
-                Dropped::Unexpected,
-                &"negotiation by a mint that does not read the answers",
-            );
-        }
-        self.beats |= negotiated;
-        let had_stats = self.place.info.borrow().extensions.stats;
-        self.tell();
-        if !had_stats && self.gate.extensions().stats {
-            self.place.cache.negotiated();
-            let now = Instant::now().into_std();
-            self.requester.with(|inquiry| {
-                inquiry.negotiated(now);
-                false
-            });
-        }
-    }
-
-    fn prove(&mut self, payload: Vec<u8>) -> Result<(), LinkError> {
-        let admission = Arc::clone(&self.admission.borrow());
-        if self.gate.on_proof(payload, &admission)? {
-            self.tell();
-            // Now that it is known who this is.
-            let reopened = self.link.reopen(&self.place.ticket, &self.place.info.borrow());
-            self.place.cache = reopened.ok_or(LinkError::Replaced)?;
-        } else {
-            self.dropped(Dropped::Unexpected, &"a proof that was not asked for");
-        }
-        Ok(())
-    }
-
-    fn tell(&self) {
-        self.place.info.send_if_modified(|info| info.update(&self.gate));
-    }
-
-    fn dropped(&self, what: Dropped, why: &dyn std::fmt::Display) {
-        self.link.metrics.dropped(what, self.peer, why);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common_messages_sv2::{Protocol, SetupConnectionOwned};
 use futures::{SinkExt, StreamExt};
 use fuzz_test::frames;
-use sv2_transport::{AuthorityKeypair, Frame, Secured, initiate};
+use sv2_transport::{AuthorityKeypair, Frame, Places, Secured, initiate};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,10 @@ impl FuzzTarget {
         let (miner, pool) = tokio::io::duplex(16 * 1024);
         let stop = CancellationToken::new();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let serving = self.server.serve(pool, address, &stop);
+        let place = Places::new(1)
+            .take(address)
+            .ok_or_else(|| failed("no place for the session"))?;
+        let serving = self.server.serve(&place, pool, address, &stop);
         let mining = async {
             let Secured {
                 mut reader, mut writer, ..
@@ -148,9 +151,10 @@ mod tests {
         let target = FuzzTarget::new(dir.path()).unwrap();
         let (miner, pool) = tokio::io::duplex(16 * 1024);
         let (address, stop) = (SocketAddr::from(([127, 0, 0, 1], 1)), CancellationToken::new());
+        let place = Places::new(1).take(address).unwrap();
         let pinned = AuthorityKeypair::generate();
         let (_, refused) = target.runtime.block_on(futures::future::join(
-            target.server.serve(pool, address, &stop),
+            target.server.serve(&place, pool, address, &stop),
             initiate(miner, pinned.public(), Arc::default()),
         ));
         assert!(matches!(refused, Err(sv2_transport::HandshakeError::WrongAuthority)));

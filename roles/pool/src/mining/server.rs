@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::ConfigError;
-use sv2_transport::AuthorityKeypair;
+use sv2_transport::{AuthorityKeypair, Place, Places};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,7 @@ use crate::templates::Templates;
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// What the sessions of a pool's mining server share.
 pub(crate) struct MiningServer {
     pub(super) floor: Arc<Floor>,
@@ -81,7 +82,7 @@ impl MiningServer {
 
     /// Serves whoever connects until `stop`, then ends all sessions and returns.
     pub(crate) async fn listen(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.max_connections));
+        let places = Places::new(self.max_connections);
         let sessions = TaskTracker::new();
         let metrics = &self.floor.metrics;
         loop {
@@ -101,7 +102,7 @@ impl MiningServer {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(place) = places.take(address) else {
                 metrics.count(Counter::RefusedFull);
                 if metrics.may_log("full") {
                     warn!(%address, "turned away: all places for connections of miners are taken");
@@ -114,8 +115,7 @@ impl MiningServer {
             }
             let (server, stop) = (Arc::clone(&self), stop.clone());
             sessions.spawn(async move {
-                server.serve(stream, address, &stop).await;
-                drop(place);
+                server.serve(&place, stream, address, &stop).await;
             });
         }
         drop(listener);
@@ -124,13 +124,13 @@ impl MiningServer {
     }
 
     /// Serves one connection, whatever carries it, from the handshake to its end.
-    pub(crate) async fn serve<S>(&self, stream: S, address: SocketAddr, stop: &CancellationToken)
+    pub(crate) async fn serve<S>(&self, place: &Place, stream: S, address: SocketAddr, stop: &CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let metrics = &self.floor.metrics;
         metrics.count(Counter::Connections);
-        let ended = session::run(self, stream, address, stop).await;
+        let ended = session::run(self, place, stream, address, stop).await;
         metrics.ended(ended.reason());
         match ended {
             Ended::Closed | Ended::Stopped => debug!(%address, "the session of a miner ended: {ended}"),

@@ -11,7 +11,9 @@ use common_messages_sv2::MESSAGE_TYPE_SETUP_CONNECTION;
 use futures::{SinkExt, StreamExt};
 use mining_sv2::ERROR_CODE_SET_CUSTOM_MINING_JOB_JD_NOT_SUPPORTED as NO_CUSTOM_JOBS;
 use mint_link::ExtensionMessage;
-use sv2_transport::{CodecError, Frame, FrameReader, FrameWriter, HandshakeError, Secured, respond};
+use sv2_transport::{
+    CodecError, Evicted, Frame, FrameReader, FrameWriter, HandshakeError, Place, Secured, Stage, respond,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +60,8 @@ pub(crate) enum Ended {
     Closed,
     #[error("nothing came for {0:?}")]
     Idle(Duration),
+    #[error(transparent)]
+    Evicted(#[from] Evicted),
     #[error("the pool stops")]
     Stopped,
     #[error("a message that can't be encoded: {0:?}")]
@@ -76,14 +80,21 @@ impl Ended {
             Self::Refused(_) => "setup",
             Self::Closed => "closed",
             Self::Idle(_) => "idle",
+            Self::Evicted(_) => "evicted",
             Self::Stopped => "stopped",
             Self::Unencodable(_) => "internal",
         }
     }
 }
 
-/// Serves a connection, whatever carries it.
-pub(crate) async fn run<S>(server: &MiningServer, stream: S, address: SocketAddr, stop: &CancellationToken) -> Ended
+/// Serves a connection that holds this place, whatever carries it.
+pub(crate) async fn run<S>(
+    server: &MiningServer,
+    place: &Place,
+    stream: S,
+    address: SocketAddr,
+    stop: &CancellationToken,
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -92,11 +103,16 @@ where
             let traffic = server.floor.metrics.traffic.clone();
             Ok(respond(stream, &server.authority, CERTIFICATE, traffic).await?)
         });
-        open(server, secured.await?, address).await
+        let secured = secured.await?;
+        place.reached(Stage::Shaken)?;
+        let session = open(server, secured, address).await?;
+        place.reached(Stage::Admitted)?;
+        Ok(session)
     };
     let opened = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Ended::Stopped),
+        evicted = place.evicted() => Err(evicted.into()),
         opened = opening => opened,
     };
     match opened {

@@ -235,6 +235,30 @@ async fn garbage_and_silence_cost_a_place_for_a_while_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn silent_connections_keep_no_miner_out_and_push_none_out() {
+    let dir = TempDir::new().unwrap();
+    let mut config = config(&dir);
+    config.mining.max_connections = 8;
+    config.mining.step_timeout = Duration::from_secs(60);
+    let pool = begin(config).await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(pool.mining_address()).await.unwrap());
+    }
+    let mut miner = connect(&pool, STANDARD_JOBS).await;
+    miner.open_standard(KEY).await;
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(pool.mining_address()).await.unwrap());
+    }
+    let mut another = connect(&pool, STANDARD_JOBS).await;
+    another.open_standard(KEY).await;
+    let share = miner.solve();
+    miner.submit(&share).await;
+    miner.accepted(&share).await;
+    pool.stop().await;
+}
+
+#[tokio::test]
 async fn a_miner_that_falls_silent_is_gone_after_the_idle_time_and_one_without_machines_is_not() {
     let dir = TempDir::new().unwrap();
     let mut config = config(&dir);
