@@ -110,11 +110,6 @@ fn happenings(page: &mut Page<'_>, view: &MintView) -> fmt::Result {
         dropped,
     )?;
     page.counter(
-        "mint_stats_malformed",
-        "Statistics messages dropped for their form",
-        counters.malformed,
-    )?;
-    page.counter(
         "mint_restarts",
         "New runs of the mint seen after the first",
         counters.restarts,
