@@ -8,6 +8,8 @@ import { write } from './table.js';
 const HEIGHT = 190;
 /** How often the server's own history is asked for again: it knows what this page did not hear. */
 const REFRESH_MS = { 3600: 60_000, 86400: 300_000, 2592000: 900_000 };
+/** How soon after no answer: what is drawn may be of another range. */
+const RETRY_MS = 5_000;
 const DRAW_MS = 2_000;
 
 const root = document.getElementById('charts');
@@ -89,14 +91,12 @@ class Slots {
   /** Opens the slots that have begun meanwhile, and closes the oldest. */
   advance() {
     const last = Math.floor(this.present() / this.step) * this.step;
-    let missing = Math.min((last - this.from) / this.step - this.length + 1, this.length);
-    for (; missing > 0; missing -= 1) {
-      for (const column of Object.values(this.columns)) {
-        column.push(null);
-        column.shift();
-      }
-      this.from += this.step;
+    const missing = Math.max(0, (last - this.from) / this.step - this.length + 1);
+    for (const column of Object.values(this.columns)) {
+      column.splice(0, Math.min(missing, this.length));
+      while (column.length < this.length) column.push(null);
     }
+    this.from += missing * this.step;
   }
 
   note(name, value, merge = (_, next) => next) {
@@ -273,17 +273,16 @@ export function startCharts({ ask, whileVisible }) {
     const load = async () => {
       clearTimeout(timer);
       const asked = range;
-      try {
-        const history = await ask(`mint/stats/history?from=-${asked}`);
-        if (stopped || asked !== range) return;
-        slots = new Slots(history);
-        slots.advance();
-        noteHeard();
-        draw();
-      } catch {
-        // What is there is kept; the badge says that nothing is heard.
-      }
-      if (!stopped) timer = setTimeout(load, slots ? REFRESH_MS[range] : 5_000);
+      // What is there is kept if there is no answer; the badge says that nothing is heard.
+      const history = await ask(`mint/stats/history?from=-${asked}`).catch(() => null);
+      // Another question is on its way where another range was chosen meanwhile.
+      if (stopped || asked !== range) return;
+      timer = setTimeout(load, history ? REFRESH_MS[asked] : RETRY_MS);
+      if (!history) return;
+      slots = new Slots(history);
+      slots.advance();
+      noteHeard();
+      draw();
     };
     restart = load;
     load();

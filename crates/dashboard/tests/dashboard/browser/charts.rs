@@ -76,6 +76,33 @@ async fn charts_show_each_range_and_follow_what_the_page_hears() {
 }
 
 #[tokio::test]
+async fn a_range_that_the_server_did_not_answer_for_is_asked_for_again_soon() {
+    let (_folder, file) = history_file(7200);
+    let server = Setup {
+        history: History::open(file),
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let session = server.connect();
+    tell(&session, 1);
+    let browser = Browser::start().await.unwrap();
+    browser.open(&server.base).await.unwrap();
+    browser
+        .until(&format!("{} === '1'", legend("states", 0)))
+        .await
+        .unwrap();
+    let fails_once = "const real = window.fetch; window.fetch = (url, ...rest) => { \
+                      if (!String(url).includes('from=-86400')) return real(url, ...rest); \
+                      window.fetch = real; return Promise.reject(new TypeError('cut off')); }; \
+                      document.querySelector('[data-range=\"86400\"]').click()";
+    browser.eval(&format!("(() => {{ {fails_once} }})()")).await.unwrap();
+    let asked = "performance.getEntriesByType('resource').some(({ name }) => name.includes('from=-86400'))";
+    browser.until(asked).await.unwrap();
+    nothing_to_complain_of(&browser, &server).await;
+}
+
+#[tokio::test]
 async fn a_long_look_adds_nothing_to_the_page() {
     let (_folder, file) = history_file(7200);
     let server = Setup {
