@@ -30,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Bytes that the peer does not acknowledge for this long end its connection. Heartbeats make sure there are some.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// What the header of a request may take. A thousand connections with the largest one are 64 MiB.
+const LARGEST_HEADER: usize = 64 * 1024;
+
 /// Accepting fails where descriptors run out: a moment's wait.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -109,6 +112,7 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .max_buf_size(LARGEST_HEADER)
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

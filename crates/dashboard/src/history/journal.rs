@@ -298,8 +298,10 @@ mod tests {
         text.extend_from_slice(
             b"\0\0\0\0\n[10]\n[7,1795334400,1,1,1,1,1,1,1.0]\n[10,1795334401,1,1,1,1,1,1,1.0]\nhello\n",
         );
+        // The last multiple of 10 that 64 bits hold: its slot would have no end.
+        text.extend_from_slice(b"[10,18446744073709551610,1,1,1,1,1,1,1.0]\n");
         fs::write(fixture.path(), text).unwrap();
-        assert_eq!(fixture.read(), (lines, 5));
+        assert_eq!(fixture.read(), (lines, 6));
     }
 
     #[test]

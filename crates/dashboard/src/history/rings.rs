@@ -25,6 +25,9 @@ const TIERS: [Tier; 3] = [
 /// The finest step.
 pub(crate) const FINEST: u64 = 10;
 
+/// No slot begins later: the end of the year 9999. What is written of a later one is a mistake.
+const LATEST: UnixSeconds = 253_402_300_799;
+
 /// What was known at the end of a slot. What was not is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
@@ -166,11 +169,11 @@ impl Rings {
     }
 
     /// Takes a slot that was written down: of one step, and for the finest one into the others as well, whose own slots
-    /// may not have been written yet. False if there is no such step.
+    /// may not have been written yet. False if there is no such step, or no such time.
     pub(crate) fn restore(&mut self, step: u64, slot: &Slot) -> bool {
         let mut taken = false;
         for ring in &mut self.rings {
-            if (ring.step == step || step == FINEST) && slot.at.is_multiple_of(step) {
+            if (ring.step == step || step == FINEST) && slot.at.is_multiple_of(step) && slot.at <= LATEST {
                 ring.put(slot.at, &slot.figures);
                 taken = true;
             }

@@ -73,6 +73,18 @@ async fn http_1_1_names_exactly_one_host_and_http_1_0_need_not() {
 }
 
 #[tokio::test]
+async fn a_header_that_is_too_large_is_refused_before_it_takes_much_memory() {
+    let server = Server::pool().await;
+    let with_header = |kib: usize| {
+        let value = "x".repeat(kib * 1024);
+        format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {value}\r\nConnection: close\r\n\r\n")
+    };
+    let large = server.raw(&with_header(48)).await;
+    assert!(large.starts_with("HTTP/1.1 200 "), "{large}");
+    assert!(!server.is_served(&with_header(128)).await);
+}
+
+#[tokio::test]
 async fn pages_hold_the_numbers_without_a_script_and_nothing_inline() {
     let server = Server::pool().await;
     *server.role.pool.lock().unwrap() = pool_view();

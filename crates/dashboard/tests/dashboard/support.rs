@@ -259,6 +259,17 @@ impl Server {
         answer
     }
 
+    /// Whether a request that may be cut off is answered with 200.
+    pub(crate) async fn is_served(&self, request: &str) -> bool {
+        let address = self.base.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut answer = Vec::new();
+        // The server may have closed before all was said, and what it has answered is lost then.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1 200 ")
+    }
+
     pub(crate) async fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.text(path).await).unwrap()
     }
