@@ -6,7 +6,7 @@ use mint_link::{LinkError, MintKey};
 use sv2_transport::{AuthorityKeypair, FrameWriter};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream},
-    task::JoinHandle,
+    task::JoinError,
     time::{sleep, timeout},
 };
 
@@ -79,7 +79,7 @@ pub(crate) async fn settle() {
 }
 
 /// Why the session has ended, which it must.
-pub(crate) async fn ended(session: JoinHandle<LinkError>) -> LinkError {
+pub(crate) async fn ended(session: impl Future<Output = Result<LinkError, JoinError>>) -> LinkError {
     let ended = timeout(PATIENCE, session).await.expect("the session hangs");
     ended.expect("the session panicked")
 }

@@ -49,8 +49,8 @@ pub fn pool_end(input: &[u8]) {
             }
             Speech::Ciphertext => babble(&mut Mint::meet(stream).await.writer, rest).await,
         }
+        ended(&mut pool.session).await;
         pool.shows_nothing();
-        ended(pool.session).await;
     });
 }
 

@@ -119,10 +119,14 @@ pub(crate) fn accept_success(mut payload: Vec<u8>) -> Result<(), LinkError> {
     }
 }
 
-/// What the mint makes of a SetupConnection.Error.
+/// What the mint makes of a SetupConnection.Error. Its code is a text of the pool's, for a line of the log.
 pub(crate) fn refusal(mut payload: Vec<u8>) -> LinkError {
     let code = from_bytes::<SetupConnectionError<'_>>(&mut payload)
-        .map(|message| String::from_utf8_lossy(message.error_code.as_bytes()).into_owned())
+        .map(|message| {
+            String::from_utf8_lossy(message.error_code.as_bytes())
+                .escape_debug()
+                .to_string()
+        })
         .unwrap_or_else(|_| "no reason given".to_owned());
     LinkError::SetupRefused(code)
 }
@@ -175,5 +179,7 @@ mod tests {
         let error = setup_error("unsupported-protocol", 0).unwrap();
         assert!(matches!(refusal(error.payload), LinkError::SetupRefused(code) if code == "unsupported-protocol"));
         assert!(matches!(refusal(vec![]), LinkError::SetupRefused(_)));
+        let two_lines = refusal(setup_error("no\n2026 INFO all is well\u{1b}[2K", 0).unwrap().payload).to_string();
+        assert!(!two_lines.chars().any(char::is_control), "{two_lines}");
     }
 }
