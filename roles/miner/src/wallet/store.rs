@@ -196,15 +196,16 @@ pub(super) fn create_private_file(path: &Path) -> Result<(), WalletError> {
     }
 }
 
-/// Whether nothing in the wallet comes from a mint yet.
-async fn is_empty(db: &Db) -> Result<bool, WalletError> {
-    Ok(db.get_mint_quotes().await?.is_empty()
-        && db.get_proofs(None, None, None, None).await?.is_empty()
-        && db.get_incomplete_sagas().await?.is_empty())
+/// Whether the wallet belongs to this mint: it holds its ehash or a request to it, or quotes and what CDK has noted of the
+/// mint's first answer. Quotes alone say nothing: the pool tells of them, and the mint's address may be mistyped.
+async fn is_bound(db: &Db, mint: &MintUrl) -> Result<bool, WalletError> {
+    let holds =
+        !db.get_proofs(None, None, None, None).await?.is_empty() || !db.get_incomplete_sagas().await?.is_empty();
+    Ok(holds || (!db.get_mint_quotes().await?.is_empty() && db.get_mint(mint.clone()).await?.is_some()))
 }
 
-/// The wallet's mint: the configured one, or the one that it knows where none is configured. A wallet that holds
-/// something is taken along where its mint has moved, and refused where it has not.
+/// The wallet's mint: the configured one, or the one that it knows where none is configured. A wallet that is bound to its
+/// mint is taken along where that has moved, and refused where it has not.
 async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<MintUrl, WalletError> {
     let (space, subspace, key) = MINT_KEY;
     let stored = db
@@ -219,9 +220,12 @@ async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<MintUrl, Walle
     };
     match known {
         Some(known) if known == new => return Ok(new),
-        // Whoever forgot to name the mint the first time is not bound to the default for ever. What this seed has
+        // Whoever forgot to name the mint, or mistyped it, is not bound to what has never answered. What this seed has
         // earned at the new mint, only that one knows.
-        Some(_) if is_empty(db).await? => restore::mark(&config.data_dir)?,
+        Some(known) if !is_bound(db, &known).await? => {
+            restore::mark(&config.data_dir)?;
+            db.update_mint_url(known, new.clone()).await?;
+        }
         Some(known) if config.mint_has_moved => {
             for mut saga in db
                 .get_incomplete_sagas()
@@ -252,6 +256,8 @@ async fn claim_for_mint(db: &Db, config: &WalletConfig) -> Result<MintUrl, Walle
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use cdk::nuts::MintInfo;
 
     use super::*;
 
@@ -312,6 +318,12 @@ mod tests {
         assert_eq!(store.balance().await.unwrap(), 0);
     }
 
+    /// What CDK notes at the mint's first answer.
+    async fn answered(store: &Store) {
+        let (db, mint) = (&store.wallet.localstore, store.wallet.mint_url.clone());
+        db.add_mint(mint, Some(MintInfo::default())).await.unwrap();
+    }
+
     #[tokio::test]
     async fn an_empty_wallet_takes_any_mint_and_the_last_is_its_own() {
         let folder = tempfile::tempdir().unwrap();
@@ -328,6 +340,7 @@ mod tests {
         let error = store.restore().await.unwrap_err();
         assert!(matches!(error, WalletError::Restore { .. }), "{error}");
         store.remember("q").await.unwrap();
+        answered(&store).await;
         drop(store);
         assert_eq!(mint(&unnamed).await, "http://127.0.0.1:2");
         let error = Store::open(&config(folder.path(), 3)).await.err().unwrap().to_string();
@@ -335,10 +348,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn quotes_that_wait_for_a_mint_that_has_never_answered_go_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mistyped = Store::open(&config(folder.path(), 1)).await.unwrap();
+        mistyped.remember("q").await.unwrap();
+        drop(mistyped);
+        let store = Store::open(&config(folder.path(), 2)).await.unwrap();
+        assert_eq!(store.wallet.mint_url.to_string(), "http://127.0.0.1:2");
+        assert_eq!(store.quotes().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_wallet_of_another_mint_is_refused_unless_the_mint_has_moved() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&config(folder.path(), 1)).await.unwrap();
         store.remember("q").await.unwrap();
+        answered(&store).await;
         drop(store);
 
         let mut moved = config(folder.path(), 2);

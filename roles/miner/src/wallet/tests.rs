@@ -180,6 +180,28 @@ async fn while_the_mint_is_away_quotes_wait_and_then_all_are_minted() {
 }
 
 #[tokio::test]
+async fn a_mistyped_mint_that_has_never_answered_binds_no_wallet() {
+    let mut rig = Rig::start().await;
+    let mistyped = "http://127.0.0.1:1".parse().unwrap();
+    let right = rig.config.mint_url.replace(mistyped);
+    let address = right.clone().unwrap();
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.last_error.is_some()).await;
+    wallet.stop().await;
+
+    let mistyped = std::mem::replace(&mut rig.config.mint_url, right);
+    let wallet = rig.wallet().await;
+    wallet.until(|progress| progress.redeemed_amount == 12).await;
+    wallet.stop().await;
+
+    rig.config.mint_url = mistyped;
+    let error = Redeemer::open(&rig.config).await.err().unwrap().to_string();
+    assert!(error.contains(&format!("belongs to the mint at {address}")), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_that_got_lost_is_fetched_again() {
     let rig = Rig::start().await;
     let wallet = rig.wallet().await;
