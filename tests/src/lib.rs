@@ -17,7 +17,7 @@ mod truth;
 mod wait;
 
 pub use pair::{PATIENCE, Pair, key_of, new_share};
-pub use process::{Process, free_port};
+pub use process::{Process, free_port, path_of};
 pub use rig::{Heard, Lost, MiningConnection, Rig};
 pub use truth::{Truth, truth};
 pub use wait::eventually;

@@ -150,7 +150,7 @@ fn collect(
 }
 
 /// Where cargo puts the programs: beside the folder of the test that runs.
-fn path_of(program: &str) -> PathBuf {
+pub fn path_of(program: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(|deps| deps.parent()).unwrap().join(program);
     assert!(

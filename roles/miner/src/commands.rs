@@ -1,6 +1,9 @@
 //! The wallet's errands: what the program does besides mining.
 
+use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -70,6 +73,10 @@ pub(crate) async fn balance(config: &MinerConfig, stop: CancellationToken) -> an
 
 /// Prints a token.
 pub(crate) async fn send(config: &MinerConfig, amount: u64, stop: CancellationToken) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !prints_into_nothing().context("looking at standard output")?,
+        "standard output is closed or /dev/null, where the token would be lost: nothing was taken out of the wallet"
+    );
     let wallet = existing(config, &stop).await?;
     let print = |token: &str| {
         let mut out = io::stdout();
@@ -80,9 +87,16 @@ pub(crate) async fn send(config: &MinerConfig, amount: u64, stop: CancellationTo
     Ok(sending.context("stopped; if no token was printed, `miner reclaim` takes it back")??)
 }
 
-/// Puts a token into the wallet.
+/// Whether what is printed is lost without an error: standard output is the null device, which also takes the place of one
+/// that was closed when the program began.
+fn prints_into_nothing() -> io::Result<bool> {
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
+    Ok(output.file_type().is_char_device() && output.rdev() == fs::metadata("/dev/null")?.rdev())
+}
+
+/// Puts a token into the wallet; `-` stands for standard input, as in other programs.
 pub(crate) async fn receive(config: &MinerConfig, token: Option<&str>, stop: CancellationToken) -> anyhow::Result<()> {
-    let token = match token {
+    let token = match token.filter(|token| *token != "-") {
         Some(token) => token.to_owned(),
         None => stop.run_until_cancelled(read_token()).await.ok_or_else(stopped)??,
     };

@@ -80,7 +80,7 @@ enum Command {
     },
     /// Put a Cashu token into the wallet
     Receive {
-        /// The token [default: read from standard input, where no other user of this machine can see it]
+        /// The token [default, and if it is -: read from standard input, where no other user of this machine can see it]
         token: Option<String>,
     },
     /// Take back the tokens that `send` made and that nobody has received

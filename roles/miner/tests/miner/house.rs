@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mint::{MintConfig, PoolSection};
 use pool::{Earned, PoolConfig};
-use system_tests::{Process, Truth, eventually, truth};
+use system_tests::{Process, Truth, eventually, path_of, truth};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -100,4 +101,14 @@ pub(crate) async fn miner(args: &[&str]) -> (Option<i32>, Vec<String>) {
     let mut process = Process::start("miner", args);
     let code = process.ended().await.code();
     (code, process.finished().await)
+}
+
+/// Runs the program within a line of shell, where it is `"$0" "$@"`: its exit code and all it said.
+pub(crate) async fn shell(line: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", line]).arg(path_of("miner")).args(args);
+    let ended = timeout(PATIENCE, command.kill_on_drop(true).output());
+    let ended = ended.await.unwrap().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.code(), String::from_utf8(said).unwrap())
 }

@@ -3,7 +3,7 @@
 use miner::wallet::{Redeemer, WalletConfig, locking_key};
 use system_tests::{Process, eventually, json};
 
-use crate::house::{House, PATIENCE, miner};
+use crate::house::{House, PATIENCE, miner, shell};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_key_has_earned_is_redeemed_by_one_command() {
@@ -103,10 +103,16 @@ async fn a_token_is_received_once_and_one_that_nobody_received_is_taken_back() {
     assert_eq!(code, Some(1));
     assert!(lines[0].contains("this is no Cashu token"), "{lines:?}");
 
+    // From standard input, where nobody else can see it.
+    let (_, token) = miner(&[&["send", "1"], &at[..]].concat()).await;
+    let line = format!(r#"echo {} | "$0" "$@""#, token[0]);
+    let (code, said) = shell(&line, &[&["receive", "-"], &there[..]].concat()).await;
+    assert_eq!((code, said.trim_end()), (Some(0), "received 1; balance 8"));
+
     // One that nobody has received: it comes back, and is worth nothing any more.
     let (_, token) = miner(&[&["send", "5"], &at[..]].concat()).await;
     let (code, lines) = miner(&[&["reclaim"], &at[..]].concat()).await;
-    let said = format!("taken back 5; balance {}", earned - 7);
+    let said = format!("taken back 5; balance {}", earned - 8);
     assert_eq!((code, lines), (Some(0), vec![said]));
     let (code, _) = miner(&[&["receive", &token[0]], &there[..]].concat()).await;
     assert_eq!(code, Some(1));
@@ -126,6 +132,18 @@ async fn a_token_that_can_not_be_printed_stays_in_the_wallet() {
     let mut sending = Process::start("miner", &[&["send", "7"], &at[..]].concat());
     sending.stop_listening().await;
     assert_eq!(sending.ended().await.code(), Some(1));
+    for (output, complaint) in [
+        (">&-", "standard output is closed or /dev/null"),
+        (">/dev/null", "standard output is closed or /dev/null"),
+        (
+            ">/dev/full",
+            "the token could not be handed over, and is back in the wallet",
+        ),
+    ] {
+        let (code, said) = shell(&format!(r#""$0" "$@" {output}"#), &[&["send", "7"], &at[..]].concat()).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(complaint), "{said}");
+    }
     let (code, lines) = miner(&[&["balance"], &at[..]].concat()).await;
     assert_eq!((code, lines), (Some(0), vec![earned.to_string()]));
     house.stop().await;
