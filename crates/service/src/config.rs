@@ -5,6 +5,7 @@
 //! [`ConfigError::invalid`], and [`Service::run`](crate::Service::run) puts the file's name in front.
 
 use std::fmt::{self, Display};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,29 @@ pub fn in_range<T: PartialOrd + Display>(key: &str, value: &T, range: RangeInclu
         value,
         format_args!("expected {} to {}", range.start(), range.end()),
     ))
+}
+
+/// Checks that the value of `key` says where to dial a peer that speaks Stratum V2: `host:port`, with a name, an IPv4
+/// address, or an IPv6 address in brackets, and a port from 1.
+///
+/// # Errors
+/// It is something else, such as a URL; the error says what is allowed.
+pub fn host_and_port(key: &str, value: &str) -> Result<(), ConfigError> {
+    let named = value.rsplit_once(':').is_some_and(|(host, port)| {
+        let good = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        !host.is_empty() && host.chars().all(good) && digits && port.parse().is_ok_and(|port: u16| port > 0)
+    });
+    if named || value.parse().is_ok_and(|address: SocketAddr| address.port() > 0) {
+        return Ok(());
+    }
+    let shown = format_args!("{value:?}");
+    Err(if value.contains("://") {
+        let allowed = "expected host:port without http:// or a path, such as pool.example:34254: Stratum V2 is no HTTP";
+        ConfigError::invalid(key, shown, allowed)
+    } else {
+        ConfigError::invalid(key, shown, "expected host:port, such as pool.example:34254")
+    })
 }
 
 /// Turns serde's complaint into ours: where it is, what stands there, what may stand there.
@@ -394,6 +418,39 @@ mod tests {
         assert!(complaint("a = 1\nb = [").starts_with("pool.toml: line 2 is not TOML: "));
         let error = load::<Config>(Path::new("/nowhere/pool.toml")).unwrap_err().to_string();
         assert!(error.starts_with("/nowhere/pool.toml: can't be read: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_dialled_over_stratum_v2_is_a_host_and_a_port_and_no_url() {
+        for good in ["pool.example:34254", "127.0.0.1:1", "[::1]:34254", "a-b_c:65535"] {
+            host_and_port("pool.address", good).unwrap();
+        }
+        let bad = [
+            "",
+            "pool",
+            ":1",
+            "pool:0",
+            "pool:65536",
+            "pool:+1",
+            "pool:x",
+            "::1:34254",
+            "[::1]",
+            "a b:1",
+            "a@b:1",
+            "pool:1/",
+        ];
+        for bad in bad {
+            let error = host_and_port("pool.address", bad).unwrap_err().to_string();
+            let said = format!("pool.address = {bad:?}: expected host:port, such as pool.example:34254");
+            assert_eq!(error, said);
+        }
+        let error = host_and_port("pool.address", "http://pool:8081")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("pool.address = \"http://pool:8081\": expected host:port without http://"),
+            "{error}"
+        );
     }
 
     #[test]

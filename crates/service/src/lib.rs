@@ -48,7 +48,7 @@ mod terminal;
 mod vital;
 
 pub use args::CommonArgs;
-pub use config::{ConfigError, Misconfigured, in_range, load, parse};
+pub use config::{ConfigError, Misconfigured, host_and_port, in_range, load, parse};
 pub use listen::{BindError, bind};
 pub use run::{STOP_DEADLINE, Service};
 pub use terminal::{remark, say};

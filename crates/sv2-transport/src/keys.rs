@@ -20,6 +20,9 @@ pub enum KeyError {
     /// Not base58 with a valid checksum.
     #[error("expected base58 with a valid checksum")]
     Base58,
+    /// Hex where base58 is expected.
+    #[error("expected base58 with a valid checksum, such as 9au…; in hex are the keys of mints and wallets")]
+    NotBase58,
     /// The version in front of a public key is not 1.
     #[error("expected a key of version 1")]
     Version,
@@ -47,7 +50,11 @@ impl FromStr for AuthorityPublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = base58::decode_check(text).map_err(|_| KeyError::Base58)?;
+        let bytes = base58::decode_check(text).map_err(|_| {
+            // An x-only key, or a compressed one.
+            let hex = matches!(text.len(), 64 | 66) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if hex { KeyError::NotBase58 } else { KeyError::Base58 }
+        })?;
         let key = bytes.strip_prefix(&PUBLIC_KEY_VERSION).ok_or(KeyError::Version)?;
         let key = XOnlyPublicKey::from_slice(key).map_err(|_| KeyError::Invalid)?;
         Ok(Self(key.serialize()))
@@ -168,6 +175,9 @@ mod tests {
     fn what_is_no_key_is_refused_with_the_reason() {
         assert_eq!("0".parse::<AuthorityPublicKey>(), Err(KeyError::Base58));
         assert_eq!(SECRET.parse::<AuthorityPublicKey>(), Err(KeyError::Version));
+        for hex in ["0a".repeat(32), "0a".repeat(33)] {
+            assert_eq!(hex.parse::<AuthorityPublicKey>(), Err(KeyError::NotBase58));
+        }
         let short = base58::encode_check(&[1, 0, 7]);
         assert_eq!(short.parse::<AuthorityPublicKey>(), Err(KeyError::Invalid));
         assert_eq!(PUBLIC.parse::<AuthorityKeypair>().err(), Some(KeyError::Invalid));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use service::{ConfigError, in_range};
+use service::{ConfigError, host_and_port, in_range};
 use sv2_transport::AuthorityPublicKey;
 
 use crate::hashing::HashingConfig;
@@ -78,11 +78,7 @@ impl MinerConfig {
 
 impl PoolSection {
     fn validate(&self) -> Result<(), ConfigError> {
-        let port = self.address.rsplit_once(':').map(|(host, port)| (host, port.parse()));
-        if !matches!(port, Some((host, Ok(1..=u16::MAX))) if !host.is_empty()) {
-            let expected = "expected host:port, such as pool.example:34254";
-            return Err(ConfigError::invalid("pool.address", quoted(&self.address), expected));
-        }
+        host_and_port("pool.address", &self.address)?;
         let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.worker.len() > MAX_WORKER || !self.worker.bytes().all(good) {
             let expected = format_args!("expected up to {MAX_WORKER} letters, digits, - and _");
@@ -133,12 +129,12 @@ impl PoolSection {
 /// What a URL of a pool's page looks like.
 pub(crate) const HTTP_URL: &str = "expected a URL that begins with http:// or https://, such as http://127.0.0.1:8081";
 
-/// Whether this is one.
+/// Whether this is one. Without a user and a password, which nobody would be sent.
 pub(crate) fn is_http(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     rest.is_some_and(|rest| {
         rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-            && !rest.contains(['?', '#', ' '])
+            && !rest.contains(['?', '#', ' ', '@'])
             && !rest.contains(char::is_control)
     })
 }
@@ -196,6 +192,10 @@ mod tests {
             (
                 "pool.address = \"pool\"",
                 "pool.address = \"pool\": expected host:port, such as pool.example:34254",
+            ),
+            (
+                "pool.address = \"http://pool:34254\"",
+                "pool.address = \"http://pool:34254\": expected host:port without http:// or a path, such as pool.example:34254: Stratum V2 is no HTTP",
             ),
             (
                 "pool.address = \":1\"",
@@ -256,6 +256,7 @@ mod tests {
             "http://",
             "http:///a",
             "http://a?b",
+            "http://a:b@c",
             "https://a b",
             "HTTP://a",
         ] {

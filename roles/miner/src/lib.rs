@@ -14,7 +14,7 @@ mod stratum;
 pub mod wallet;
 
 pub use config::{MinerConfig, PoolSection};
-pub use quotes::ListingError;
+pub use quotes::{ListingError, ListingProblem};
 pub use redeem::{RedeemError, Redeemed, redeem};
 pub use report::{Figures, Observer};
 pub use running::{Running, StartError, start};

@@ -10,4 +10,4 @@ mod listing;
 pub(crate) use collect::{collect, hand_in};
 pub(crate) use follow::follow;
 pub(crate) use listing::Listing;
-pub use listing::ListingError;
+pub use listing::{ListingError, ListingProblem};

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use dashboard::{DashboardSection, Limits};
 use mint_link::ExtensionIds;
 use serde::Deserialize;
-use service::{ConfigError, data_dir, in_range};
+use service::{ConfigError, data_dir, host_and_port, in_range};
 use stats_push::PushConfig;
 use sv2_transport::AuthorityPublicKey;
 
@@ -231,19 +231,7 @@ impl QuotesSection {
 
 impl PoolSection {
     fn check(&self, position: usize) -> Result<(), ConfigError> {
-        let port = self
-            .address
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .map(|(_, port)| port.parse());
-        match port {
-            Some(Ok(1_u16..)) => Ok(()),
-            _ => Err(ConfigError::invalid(
-                format!("pools[{position}].address"),
-                format_args!("{:?}", self.address),
-                "expected host:port, such as \"pool.example.org:34260\"",
-            )),
-        }
+        host_and_port(&format!("pools[{position}].address"), &self.address)
     }
 }
 
@@ -378,6 +366,8 @@ mod tests {
             "localhost:0",
             "localhost:70000",
             "localhost:x",
+            "http://localhost:34260",
+            "localhost:34260/",
         ] {
             let line = complaint(&pool(address, KEY));
             assert!(

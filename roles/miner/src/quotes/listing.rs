@@ -16,15 +16,25 @@ const MAX_REDIRECTS: usize = 3;
 
 /// Why a list can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ListingError {
-    /// The pool's page can't be reached.
-    #[error("the pool's page can't be read: {0}")]
+#[error("the pool's page at {page} {problem}")]
+pub struct ListingError {
+    /// The page's URL.
+    pub page: String,
+    /// What is wrong.
+    pub problem: ListingProblem,
+}
+
+/// What is wrong with a pool's page.
+#[derive(Debug, thiserror::Error)]
+pub enum ListingProblem {
+    /// It can't be reached.
+    #[error("can't be read: {0}")]
     Http(#[from] bitreq::Error),
     /// It takes too long.
-    #[error("the pool's page took longer than {DEADLINE:?}")]
+    #[error("took longer than {DEADLINE:?}")]
     Deadline,
     /// It says something else.
-    #[error("the pool's page answers {status} to {path}")]
+    #[error("answers {status} to {path}")]
     Status {
         /// The HTTP status.
         status: i32,
@@ -32,7 +42,7 @@ pub enum ListingError {
         path: &'static str,
     },
     /// It is not what a pool says.
-    #[error("the pool's list of quotes can't be understood: {0}")]
+    #[error("gives a list of quotes that can't be understood: {0}")]
     Form(String),
 }
 
@@ -81,6 +91,14 @@ impl Listing {
     /// Sends the id of every quote that was not there the last time, and returns how many they were. After an error, all
     /// since the last success come again.
     pub(crate) async fn read_new(&mut self, ids: &mpsc::Sender<String>) -> Result<usize, ListingError> {
+        let read = self.read_on(ids).await;
+        read.map_err(|problem| ListingError {
+            page: self.base.clone(),
+            problem,
+        })
+    }
+
+    async fn read_on(&mut self, ids: &mpsc::Sender<String>) -> Result<usize, ListingProblem> {
         let mut page = self.page(0).await?;
         let Some(first) = page.quotes.first().map(|quote| quote.quote_id.clone()) else {
             self.read = None;
@@ -116,13 +134,13 @@ impl Listing {
                 .parse()
                 .ok()
                 .filter(|next| *next > after)
-                .ok_or_else(|| ListingError::Form(format!("next = {next:?} after {after}")))?;
+                .ok_or_else(|| ListingProblem::Form(format!("next = {next:?} after {after}")))?;
             seen = HashSet::new();
             page = self.page(after).await?;
         }
     }
 
-    async fn page(&self, after: u64) -> Result<Page, ListingError> {
+    async fn page(&self, after: u64) -> Result<Page, ListingProblem> {
         let Self { base, key, .. } = self;
         let request = bitreq::get(format!("{base}{PATH}?key={key}&after={after}"))
             .with_timeout(DEADLINE.as_secs())
@@ -130,14 +148,14 @@ impl Listing {
             .with_max_body_size(MAX_BODY);
         let response = timeout(DEADLINE, request.send_async())
             .await
-            .map_err(|_| ListingError::Deadline)??;
+            .map_err(|_| ListingProblem::Deadline)??;
         if response.status_code != 200 {
-            return Err(ListingError::Status {
+            return Err(ListingProblem::Status {
                 status: response.status_code,
                 path: PATH,
             });
         }
-        serde_json::from_slice(response.as_bytes()).map_err(|error| ListingError::Form(error.to_string()))
+        serde_json::from_slice(response.as_bytes()).map_err(|error| ListingProblem::Form(error.to_string()))
     }
 }
 

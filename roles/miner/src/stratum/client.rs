@@ -151,7 +151,10 @@ async fn attempt(
     };
     match connected {
         Ok(Ok((stream, _))) => session::run(client, ends, stream, endpoint, ask, stop).await,
-        Ok(Err(error)) => SessionError::Connect(error).into(),
+        Ok(Err(source)) => {
+            let address = endpoint.to_owned();
+            SessionError::Connect { address, source }.into()
+        }
         Err(error) => error.into(),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use mint_link::Malformed;
-use sv2_transport::{CodecError, HandshakeError};
+use sv2_transport::{AuthorityPublicKey, CodecError, HandshakeError};
 
 /// A step of a session that has a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,13 @@ impl Step {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// Name lookup or TCP failed.
-    #[error("can't connect: {0}")]
-    Connect(#[source] io::Error),
+    #[error("can't connect to {address}: {source}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// A step took longer than its deadline.
     #[error("{} took longer than {after:?}", step.as_str())]
     Deadline {
@@ -47,9 +52,15 @@ pub enum SessionError {
         /// Its deadline.
         after: Duration,
     },
+    /// The peer has presented another authority key than this one, which is pinned here.
+    #[error(
+        "the peer does not hold the pinned authority key {0}: compare --authority-key with what \
+         `pool --print-authority-key` shows"
+    )]
+    WrongAuthority(AuthorityPublicKey),
     /// The Noise handshake failed.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    Handshake(HandshakeError),
     /// The pool closed the connection.
     #[error("the pool closed the connection")]
     Closed,
@@ -83,6 +94,16 @@ pub enum SessionError {
     /// This end stops, in order.
     #[error("stopped")]
     Stopped,
+}
+
+impl SessionError {
+    /// A handshake that failed, with a pool from which this authority key was expected.
+    pub(super) fn handshake(error: HandshakeError, authority: AuthorityPublicKey) -> Self {
+        match error {
+            HandshakeError::WrongAuthority => Self::WrongAuthority(authority),
+            other => Self::Handshake(other),
+        }
+    }
 }
 
 /// `step` within `after`.

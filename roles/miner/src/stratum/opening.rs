@@ -28,7 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     pub(super) async fn set_up(client: &Client, stream: S, endpoint: &str) -> Result<Self, SessionError> {
         let step = client.config.step_timeout;
         let handshake = initiate(stream, client.authority, Arc::default());
-        let Secured { reader, writer, .. } = within(Step::Handshake, step, handshake).await??;
+        let Secured { reader, writer, .. } = within(Step::Handshake, step, handshake)
+            .await?
+            .map_err(|error| SessionError::handshake(error, client.authority))?;
         let mut link = Self {
             reader,
             writer,

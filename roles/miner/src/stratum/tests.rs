@@ -219,7 +219,9 @@ async fn a_pool_with_another_key_gets_nothing() {
     config.address = other.address().to_string();
     let mut rig = Rig::with(&pool, config);
     assert!(other.miner().await.is_gone().await);
-    rig.fails("does not hold the pinned authority key").await;
+    let pinned = pool.authority.public();
+    rig.fails(&format!("does not hold the pinned authority key {pinned}: compare"))
+        .await;
     rig.stop().await;
 }
 

@@ -9,6 +9,8 @@ use cdk::nuts::CurrencyUnit;
 use serde::{Deserialize, Serialize};
 use service::{ConfigError, in_range};
 
+use crate::config::is_http;
+
 const DEFAULT_MINT: &str = "http://127.0.0.1:3338";
 
 /// The `[wallet]` table of a configuration file.
@@ -78,6 +80,15 @@ impl WalletConfig {
                 "wallet.unit",
                 format_args!("{unit:?}"),
                 "expected \"hash\", or \"hash_\" and the name of a mining epoch, 255 bytes at most",
+            ));
+        }
+        if let Some(mint) = &self.mint_url
+            && !is_http(&mint.to_string())
+        {
+            return Err(ConfigError::invalid(
+                "wallet.mint_url",
+                format_args!("{:?}", mint.to_string()),
+                "expected a URL that begins with http:// or https://, such as http://127.0.0.1:3338",
             ));
         }
         if self.data_dir.as_os_str().is_empty() {
@@ -158,6 +169,12 @@ mod tests {
             ..config()
         });
         assert!(said.starts_with("wallet.data_dir = \"\": the path is empty"), "{said}");
+        let said = complaint(WalletConfig {
+            mint_url: "tcp://127.0.0.1:34254".parse().ok(),
+            ..config()
+        });
+        let expected = "wallet.mint_url = \"tcp://127.0.0.1:34254\": expected a URL that begins with http://";
+        assert!(said.starts_with(expected), "{said}");
         let error = service::parse::<WalletConfig>(Path::new("miner.toml"), "mint_url = \"nowhere\"").unwrap_err();
         assert!(
             error.to_string().starts_with("miner.toml: mint_url = \"nowhere\": "),

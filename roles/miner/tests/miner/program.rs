@@ -120,6 +120,24 @@ async fn a_bad_configuration_is_one_clear_line_and_exit_code_2() {
             vec!["--authority-key", "abc"],
             "--authority-key = \"abc\": expected base58",
         ),
+        (
+            "",
+            vec![
+                "--authority-key",
+                "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+            ],
+            "in hex are the keys of mints and wallets",
+        ),
+        (
+            "",
+            vec!["--pool", "http://127.0.0.1:8081"],
+            "pool.address = \"http://127.0.0.1:8081\": expected host:port without http://",
+        ),
+        (
+            "",
+            vec!["--pool-http", "127.0.0.1:34254"],
+            "expected a URL that begins with http://",
+        ),
         ("", vec!["--mint", "abc"], "--mint = \"abc\": expected a URL"),
         (
             "",

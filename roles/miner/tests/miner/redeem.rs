@@ -182,10 +182,8 @@ async fn what_can_not_be_redeemed_is_told_with_the_reason_and_exit_code_1() {
     ])
     .await;
     assert_eq!(code, Some(1));
-    assert!(
-        lines.last().unwrap().contains("the pool's page can't be read"),
-        "{lines:?}"
-    );
+    let said = "the pool's page at http://127.0.0.1:1 can't be read";
+    assert!(lines.last().unwrap().contains(said), "{lines:?}");
     let (code, lines) = miner(&["redeem", "--pool", "127.0.0.1:8081", "--data-dir", path]).await;
     assert_eq!(code, Some(2));
     assert!(

@@ -185,7 +185,7 @@ fn a_template_provider_elsewhere_must_be_known_by_its_key() {
     }
     for no_address in ["node", ":8442", "127.0.0.1:", "127.0.0.1:70000"] {
         let refusal = dialling(no_address, "").unwrap_err().to_string();
-        assert!(refusal.ends_with("expected host:port"), "{refusal}");
+        assert!(refusal.contains("expected host:port"), "{refusal}");
     }
     // Not dialled, not judged.
     load("[templates.sv2_tp]\naddress = \"node.example:8442\"").unwrap();

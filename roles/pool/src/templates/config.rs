@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bitcoin::{CompactTarget, Target};
 use serde::Deserialize;
-use service::{ConfigError, in_range};
+use service::{ConfigError, host_and_port, in_range};
 use sv2_transport::AuthorityPublicKey;
 
 /// `[templates]`
@@ -227,25 +227,20 @@ const DAY: u128 = 86_400_000;
 
 impl Sv2TpSection {
     fn check(&self) -> Result<(), ConfigError> {
-        let invalid = |allowed| {
-            let address = format_args!("{:?}", self.address);
-            Err(ConfigError::invalid("templates.sv2_tp.address", address, allowed))
-        };
-        let Some((host, port)) = self.address.rsplit_once(':') else {
-            return invalid("expected host:port");
-        };
-        if host.is_empty() || port.parse::<u16>().is_err() {
-            return invalid("expected host:port");
-        }
+        const KEY: &str = "templates.sv2_tp.address";
+        host_and_port(KEY, &self.address)?;
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         if here || self.authority_key.is_some() {
             Ok(())
         } else {
-            invalid(
+            Err(ConfigError::invalid(
+                KEY,
+                format_args!("{:?}", self.address),
                 "set templates.sv2_tp.authority_key to the provider's key too: without it anybody on the way could have \
                  the miners work for him, so only a provider on this machine (127.0.0.1, ::1, localhost) may do without",
-            )
+            ))
         }
     }
 }

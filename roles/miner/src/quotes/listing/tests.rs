@@ -132,11 +132,19 @@ async fn what_a_page_says_wrong_is_an_error_and_no_loop() {
     }
     let huge = format!("{{\"quotes\":[],\"x\":\"{}\"}}", "a".repeat(MAX_BODY));
     *pool.answer.lock().unwrap() = Some((StatusCode::OK, huge));
-    assert!(matches!(new_of(&mut listing).await, Err(ListingError::Http(_))));
+    let error = new_of(&mut listing).await.unwrap_err();
+    assert!(matches!(error.problem, ListingProblem::Http(_)), "{error}");
     // Afterwards it goes on as if nothing had been.
     *pool.answer.lock().unwrap() = None;
     pool.add(0..4);
     assert_eq!(new_of(&mut listing).await.unwrap(), numbers(0..4));
     let mut gone = Listing::new("http://127.0.0.1:1", "02ab".to_owned());
-    assert!(matches!(new_of(&mut gone).await, Err(ListingError::Http(_))));
+    let error = new_of(&mut gone).await.unwrap_err();
+    assert!(matches!(error.problem, ListingProblem::Http(_)), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("the pool's page at http://127.0.0.1:1 can't be read: "),
+        "{error}"
+    );
 }
