@@ -101,6 +101,8 @@ impl PoolSource for Demo {
         }
         let miners = self.miners(shares);
         PoolView {
+            started_at: Some(UnixMillis(UnixMillis::now().0 - 86_400_000)),
+            channels_refused: Some(BTreeMap::new()),
             miners: Some(miners.len() as u64),
             channels: Some(miners.len() as u64),
             hashrate: Some(miners.iter().filter_map(|miner| miner.hashrate).sum()),

@@ -198,7 +198,7 @@ impl Collector for PoolCollector {
 
 fn pool(page: &mut Page<'_>, view: &PoolView) -> fmt::Result {
     if let Some(miners) = view.miners {
-        page.gauge("pool_miners", "Miners connected", miners)?;
+        page.gauge("pool_miners", "Connections of miners that are set up", miners)?;
     }
     if let Some(channels) = view.channels {
         page.gauge("pool_channels", "Mining channels open", channels)?;

@@ -117,7 +117,12 @@ impl LinkStage {
 /// A pool's own side of things, as `/api/v1/pool` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct PoolView {
-    /// Miners connected.
+    /// When the pool started, by its own clock. Its shares, the channels refused and the blocks count from then on; its
+    /// quotes are all that its outbox has ever had.
+    #[serde(serialize_with = "as_timestamp")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<UnixMillis>,
+    /// Connections of miners that are set up. A proxy is one, however many machines are behind it.
     pub miners: Option<u64>,
     /// Mining channels open.
     pub channels: Option<u64>,
@@ -125,7 +130,10 @@ pub struct PoolView {
     pub hashrate: Option<f64>,
     /// Shares judged since the pool started.
     pub shares: ShareCounts,
-    /// Mint quotes, over the life of the pool's outbox.
+    /// Channels that were not opened since the pool started, by the code that the miner was told. Few distinct codes.
+    #[schema(value_type = Option<BTreeMap<String, u64>>)]
+    pub channels_refused: Option<BTreeMap<Cow<'static, str>, u64>>,
+    /// Mint quotes, over the life of the pool's outbox: also those of earlier runs.
     pub quotes: QuoteCounts,
     /// Where work comes from.
     pub template: Option<TemplateView>,
@@ -157,7 +165,8 @@ pub struct ShareCounts {
 /// An open mining channel: a row of the table of miners.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MinerView {
-    /// Names the channel and no other while the pool runs. Newer channels have higher numbers.
+    /// Names the channel and no other while the pool runs, also to its miner: it is SV2's `channel_id`. Newer channels
+    /// have higher numbers.
     pub id: u64,
     /// What the miner calls itself, as shortened for public pages.
     pub identity: String,
@@ -322,8 +331,8 @@ mod tests {
         assert_eq!(
             json,
             serde_json::json!({
-                "miners": null, "channels": null, "hashrate": null,
-                "shares": {"accepted": null, "rejected": null, "without_key": null},
+                "started_at": null, "miners": null, "channels": null, "hashrate": null,
+                "shares": {"accepted": null, "rejected": null, "without_key": null}, "channels_refused": null,
                 "quotes": {"requested": null, "waiting": null, "oldest_waiting_ms": null, "acknowledged": null,
                     "refused": null},
                 "template": null, "mining": null, "mint_link": null, "channels_list": [],

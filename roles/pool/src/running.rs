@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use dashboard::{HISTORY_FILE, History};
 use service::{BindError, ConfigError, data_dir};
-use stats_push::SnapshotCache;
+use stats_push::{SnapshotCache, UnixMillis};
 use sv2_transport::AuthorityPublicKey;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -214,6 +214,7 @@ pub async fn start(config: PoolConfig, stop: CancellationToken) -> Result<Runnin
         _lock: lock,
         outbox: outbox.clone(),
         status: Status {
+            started_at: UnixMillis::now(),
             outbox: outbox.clone(),
             intake: intake.clone(),
             pump: pump.clone(),

@@ -31,6 +31,8 @@ use crate::templates::Templates;
 /// Reads the parts of a running pool.
 #[derive(Clone)]
 pub(crate) struct Status {
+    /// When the pool started.
+    pub(crate) started_at: UnixMillis,
     pub(crate) outbox: Outbox,
     pub(crate) intake: ShareIntake,
     pub(crate) pump: PumpStats,
@@ -61,7 +63,9 @@ impl PoolSource for Status {
     fn pool(&self) -> PoolView {
         let shares = self.intake.counts();
         let miners = self.mining.miners.view(PoolView::MAX_LISTED, Instant::now());
+        let channels_refused = self.mining.metrics.channel_refusals();
         PoolView {
+            started_at: Some(self.started_at),
             miners: Some(miners.connections),
             channels: Some(miners.channels),
             hashrate: miners.hashrate,
@@ -70,6 +74,12 @@ impl PoolSource for Status {
                 rejected: Some(self.mining.metrics.refusals().values().sum()),
                 without_key: Some(shares.without_key),
             },
+            channels_refused: Some(
+                channels_refused
+                    .into_iter()
+                    .map(|(code, count)| (Cow::Borrowed(code), count))
+                    .collect(),
+            ),
             quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
             template: Some(self.template()),
             mining: Some(MiningAddress {
@@ -182,6 +192,12 @@ impl Status {
                 metrics.refusals(),
             ),
             (
+                "mining_channels_refused",
+                "Mining channels not opened, by the code that the miner was told",
+                "code",
+                metrics.channel_refusals(),
+            ),
+            (
                 "mining_ended",
                 "Connections of miners that ended, by reason",
                 "reason",
@@ -213,7 +229,7 @@ fn takes_shares(outbox: &Outbox) -> Result<(), String> {
 
 fn miner_view(miner: Miner) -> MinerView {
     MinerView {
-        id: miner.id,
+        id: miner.id.into(),
         identity: miner.identity,
         kind: match miner.kind {
             Kind::Standard => ChannelKind::Standard,

@@ -46,7 +46,7 @@ pub(crate) const CODE_OUTBOX_FULL: &str = "outbox-full";
 pub(crate) const CODE_NOT_STORED: &str = "not-stored";
 /// More shares for one tip than can be told apart from repeated ones: the channel closes.
 const REASON_EXHAUSTED: &str = "too-many-shares";
-/// The miner's id of its group; those of its channels follow.
+/// The miner's id of its group; those of all channels of the pool follow.
 pub(super) const GROUP: u32 = 1;
 
 /// A share that is to be stored, and then [settled](Channels::settle).
@@ -84,7 +84,6 @@ pub(crate) struct Channels {
     address: SocketAddr,
     /// The miner wants a job of its own for each channel.
     standard_jobs: bool,
-    last_id: u32,
     open: BTreeMap<u32, Channel>,
     jobs: Option<Arc<Jobs>>,
     /// The future job that every channel has been told of.
@@ -106,7 +105,6 @@ impl Channels {
             floor,
             address,
             standard_jobs,
-            last_id: GROUP,
             open: BTreeMap::new(),
             jobs: None,
             announced: None,
@@ -137,7 +135,7 @@ impl Channels {
         let opened = opened.and_then(|asked| {
             let prefix = self.floor.allocate_standard()?;
             let entry = self.entry(&asked, Kind::Standard, now);
-            let id = self.next_id()?;
+            let id = entry.channel_id();
             let channel = Channel::standard(id, asked, prefix, &self.floor.rules, entry, now)?;
             Ok((id, channel.extranonce_prefix()?, channel))
         });
@@ -172,7 +170,7 @@ impl Channels {
             }
             let (prefix, rollable) = self.floor.allocate_extended(message.min_extranonce_size.into())?;
             let entry = self.entry(&asked, Kind::Extended, now);
-            let id = self.next_id()?;
+            let id = entry.channel_id();
             let channel = Channel::extended(id, asked, (prefix, rollable), &self.floor.rules, entry, now)?;
             Ok((id, channel.extranonce_prefix()?, channel, rollable))
         });
@@ -343,14 +341,8 @@ impl Channels {
             .open(shortened(&asked.user_identity), kind, earns, now)
     }
 
-    /// Ids are never used again on a connection.
-    fn next_id(&mut self) -> Result<u32, &'static str> {
-        self.last_id = self.last_id.checked_add(1).ok_or(CAPACITY_EXHAUSTED)?;
-        Ok(self.last_id)
-    }
-
     fn not_opened(&self, request_id: u32, code: &'static str, out: &mut Vec<ToMiner>) {
-        self.floor.metrics.count(Counter::ChannelsRefused);
+        self.floor.metrics.channel_refused(code);
         out.push(ToMiner::OpenError { request_id, code });
     }
 

@@ -13,7 +13,6 @@ pub(crate) enum Counter {
     Connections,
     RefusedFull,
     ChannelsOpened,
-    ChannelsRefused,
     ChannelsExhausted,
     Blocks,
     Malformed,
@@ -24,7 +23,7 @@ pub(crate) enum Counter {
 
 impl Counter {
     /// All of them, as `/metrics` names and explains them.
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 9] = [
         (
             Self::Connections,
             "mining_connections",
@@ -36,11 +35,6 @@ impl Counter {
             "Connections of miners turned away because all places were taken",
         ),
         (Self::ChannelsOpened, "mining_channels_opened", "Mining channels opened"),
-        (
-            Self::ChannelsRefused,
-            "mining_channels_refused",
-            "Mining channels not opened",
-        ),
         (
             Self::ChannelsExhausted,
             "mining_channels_exhausted",
@@ -75,6 +69,7 @@ impl Counter {
 pub(crate) struct MiningMetrics {
     counters: [AtomicU64; Counter::ALL.len()],
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    channels_refused: Mutex<BTreeMap<&'static str, u64>>,
     ended: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) traffic: Arc<Traffic>,
     /// The log's share of each cause. Causes are texts of this program: strangers can't add any.
@@ -107,6 +102,20 @@ impl MiningMetrics {
     /// Refused shares by code.
     pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A channel was not opened, with this code.
+    pub(crate) fn channel_refused(&self, code: &'static str) {
+        let mut refused = self.channels_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused.entry(code).or_default() += 1;
+    }
+
+    /// Channels not opened, by code.
+    pub(crate) fn channel_refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.channels_refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A session ended for this reason.

@@ -10,15 +10,48 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::channels::GROUP;
+
 /// The registry; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Miners(Arc<Registry>);
 
 #[derive(Debug, Default)]
 struct Registry {
-    rows: Mutex<BTreeMap<u64, Arc<Row>>>,
-    next: AtomicU64,
+    rows: Mutex<Rows>,
     connections: AtomicUsize,
+}
+
+/// The open channels of all connections, by the number that miners know them by.
+#[derive(Debug)]
+struct Rows {
+    open: BTreeMap<u32, Arc<Row>>,
+    next: u32,
+}
+
+/// The first channel's number. The one before is that of each connection's group.
+const FIRST: u32 = GROUP + 1;
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            open: BTreeMap::new(),
+            next: FIRST,
+        }
+    }
+}
+
+impl Rows {
+    /// A number that no open channel has. It comes again after four thousand million others.
+    fn vacant(&mut self) -> u32 {
+        loop {
+            let id = self.next;
+            self.next = id.checked_add(1).unwrap_or(FIRST);
+            if !self.open.contains_key(&id) {
+                return id;
+            }
+        }
+    }
 }
 
 /// The kind of a channel (SV2 specification, section 5.2).
@@ -33,8 +66,8 @@ pub enum Kind {
 /// One open channel at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Miner {
-    /// Names the channel and no other while the pool runs; newer ones have higher numbers.
-    pub id: u64,
+    /// Names the channel and no other of the pool, also to its miner; newer ones have higher numbers.
+    pub id: u32,
     /// What the miner calls itself, as public pages show it.
     pub identity: String,
     /// The kind of channel.
@@ -117,7 +150,7 @@ impl Row {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self, id: u64, now: Instant) -> Miner {
+    fn view(&self, id: u32, now: Instant) -> Miner {
         let pulse = *self.pulse();
         let (accepted, connected) = (self.accepted.load(Relaxed), now.duration_since(self.opened));
         let known = accepted >= ENOUGH_SHARES && connected >= ENOUGH_AGE;
@@ -155,8 +188,12 @@ impl Miners {
             quotes: AtomicU64::new(0),
             pulse: Mutex::default(),
         });
-        let id = self.0.next.fetch_add(1, Relaxed) + 1;
-        self.rows().insert(id, Arc::clone(&row));
+        let id = {
+            let mut rows = self.rows();
+            let id = rows.vacant();
+            rows.open.insert(id, Arc::clone(&row));
+            id
+        };
         Entry {
             id,
             row,
@@ -167,7 +204,10 @@ impl Miners {
     /// What is known now; lists at most `most` channels.
     #[must_use]
     pub fn view(&self, most: usize, now: Instant) -> MinersView {
-        let rows: Vec<(u64, Arc<Row>)> = self.rows().iter().map(|(id, row)| (*id, Arc::clone(row))).collect();
+        let rows: Vec<(u32, Arc<Row>)> = {
+            let rows = self.rows();
+            rows.open.iter().map(|(id, row)| (*id, Arc::clone(row))).collect()
+        };
         let mut listed: Vec<Miner> = rows.iter().map(|(id, row)| row.view(*id, now)).collect();
         let rates = listed.iter().filter_map(|miner| miner.hashrate);
         let view = MinersView {
@@ -183,7 +223,7 @@ impl Miners {
         MinersView { listed, ..view }
     }
 
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Row>>> {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
         self.0.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -201,12 +241,18 @@ impl Drop for Connected {
 /// A channel in the registry.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    id: u64,
+    id: u32,
     row: Arc<Row>,
     miners: Miners,
 }
 
 impl Entry {
+    /// What its miner is to know the channel by (SV2's `channel_id`): a number of its own in the whole pool, so that a
+    /// miner's log and the pool's page speak of the same one.
+    pub(crate) fn channel_id(&self) -> u32 {
+        self.id
+    }
+
     /// A share was accepted that took so many hashes on average, and earned a quote or not.
     pub(crate) fn accepted(&self, hashes: f64, earned_quote: bool, now: Instant) {
         self.row.accepted.fetch_add(1, Relaxed);
@@ -221,7 +267,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.miners.rows().remove(&self.id);
+        self.miners.rows().open.remove(&self.id);
     }
 }
 
@@ -269,5 +315,17 @@ mod tests {
         assert_eq!(view.listed[1].quotes, 0, "an accepted share that earned nothing");
         drop((entries, connected));
         assert_eq!(miners.view(2, now), MinersView::default());
+    }
+
+    #[test]
+    fn numbers_begin_anew_when_they_are_used_up_and_pass_over_those_that_are_taken() {
+        let miners = Miners::default();
+        let now = Instant::now();
+        let open = || miners.open(String::new(), Kind::Standard, true, now);
+        let (first, second) = (open(), open());
+        assert_eq!((first.channel_id(), second.channel_id()), (GROUP + 1, GROUP + 2));
+        miners.rows().next = u32::MAX;
+        assert_eq!(open().channel_id(), u32::MAX);
+        assert_eq!(open().channel_id(), GROUP + 3);
     }
 }

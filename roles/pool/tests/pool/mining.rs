@@ -98,6 +98,33 @@ async fn an_acknowledged_share_of_either_kind_of_channel_is_in_the_outbox_for_it
 }
 
 #[tokio::test]
+async fn page_and_miner_call_a_channel_by_one_number_and_refused_channels_are_told_by_code() {
+    let dir = TempDir::new().unwrap();
+    let pool = begin(config(&dir)).await;
+    let (mut told, mut stay) = (Vec::new(), Vec::new());
+    for flags in [STANDARD_JOBS, 0] {
+        let mut miner = connect(&pool, flags).await;
+        told.push(u64::from(miner.open_standard(KEY).await.channel_id));
+        stay.push(miner);
+    }
+    stay[0].ask_standard(&format!("0x{KEY}"), 0.0).await;
+    stay[0].hear(MESSAGE_TYPE_OPEN_MINING_CHANNEL_ERROR).await;
+
+    let url = format!("http://{}/api/v1/pool", pool.dashboard_address());
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let listed = shown["channels_list"].as_array().unwrap().iter();
+    assert_eq!(listed.map(|row| row["id"].as_u64().unwrap()).collect::<Vec<_>>(), told);
+    assert_eq!((&shown["miners"], &shown["channels"]), (&2.into(), &2.into()));
+    assert_eq!(
+        shown["channels_refused"],
+        serde_json::json!({"invalid-user-identity": 1})
+    );
+    assert!(shown["started_at"].as_str().unwrap().ends_with('Z'), "{text}");
+    pool.stop().await;
+}
+
+#[tokio::test]
 async fn shares_that_are_wrong_are_refused_with_the_standard_codes_and_the_channel_goes_on() {
     let dir = TempDir::new().unwrap();
     let pool = begin(config(&dir)).await;

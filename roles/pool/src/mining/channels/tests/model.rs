@@ -379,7 +379,7 @@ impl World {
                 nominal,
                 bits,
             } => {
-                let channel_id = self.channel(miner, channel).unwrap_or(77);
+                let channel_id = self.channel(miner, channel).unwrap_or(u32::MAX);
                 let message = UpdateChannelOwned {
                     channel_id,
                     nominal_hash_rate: NOMINAL[usize::from(nominal)],
@@ -448,7 +448,7 @@ impl World {
     }
 
     fn close(&mut self, miner: usize, channel: usize) {
-        let channel_id = self.channel(miner, channel).unwrap_or(77);
+        let channel_id = self.channel(miner, channel).unwrap_or(u32::MAX);
         let message = FromMiner::Close(CloseChannelOwned {
             channel_id,
             reason_code: Vec::new().try_into().unwrap(),
@@ -569,7 +569,7 @@ impl World {
         };
         let target = self.miners[miner].told[&id].roots[&solved.job_id].target.unwrap();
         match how {
-            0 => solved.channel_id = 77,
+            0 => solved.channel_id = u32::MAX,
             1 => solved.job_id = 77_777,
             2 => solved.header.time -= 1,
             3 => solved.header.time += 7_201,
