@@ -14,6 +14,7 @@ use bitcoin::pow::CompactTarget;
 use bitcoin::{BlockHash, Target, TxMerkleNode};
 use mining_sv2::SubmitSharesStandard;
 
+use super::again::Again;
 use super::messages::{NewJob, Opened, PrevHash, ToChannel};
 use crate::hashing::{Job, Share};
 
@@ -61,6 +62,7 @@ pub(super) struct Channel {
     first_nonce: u32,
     next_sequence: u32,
     unanswered: u64,
+    again: Again,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,7 @@ impl Channel {
             first_nonce,
             next_sequence: 0,
             unanswered: 0,
+            again: Again::default(),
         }
     }
 
@@ -142,11 +145,15 @@ impl Channel {
             ToChannel::Accepted { count } => {
                 let count = u64::from(count).min(self.unanswered);
                 self.unanswered -= count;
+                if count > 0 {
+                    self.again.accepted(now);
+                }
                 Change::Accepted(count)
             }
             ToChannel::Refused { .. } if self.unanswered == 0 => Change::Nothing,
-            ToChannel::Refused { code } => {
+            ToChannel::Refused { sequence_number, code } => {
                 self.unanswered -= 1;
+                self.again.refused(sequence_number, &code, now);
                 Change::Refused(code)
             }
         }
@@ -173,6 +180,7 @@ impl Channel {
         let repeated = self.tip.filter(|tip| tip.is(&prev_hash));
         if repeated.is_none() {
             self.known.clear();
+            self.again.forget();
         }
         // What is said twice does not turn the clock back.
         let since = repeated.map_or(now, |tip| tip.since);
@@ -240,17 +248,34 @@ impl Channel {
     /// What is to be sent for a share. `None` if its job is over: the pool would refuse it.
     pub(super) fn submit(&mut self, share: &Share) -> Option<SubmitSharesStandard> {
         let known = self.known.iter().find(|known| known.number == share.job)?;
-        let sequence_number = self.next_sequence;
-        self.next_sequence = sequence_number.wrapping_add(1);
-        self.unanswered += 1;
-        Some(SubmitSharesStandard {
+        let submission = SubmitSharesStandard {
             channel_id: self.id,
-            sequence_number,
+            sequence_number: 0,
             job_id: known.job_id,
             nonce: share.header.nonce,
             ntime: share.header.time,
             version: known.version,
-        })
+        };
+        Some(self.numbered(submission))
+    }
+
+    /// The oldest share that the pool could not store and that is to be sent again now, if there is one.
+    pub(super) fn submit_again(&mut self, now: Instant) -> Option<SubmitSharesStandard> {
+        let submission = self.again.due(now)?;
+        Some(self.numbered(submission))
+    }
+
+    /// When the next share is to be sent again, if any is.
+    pub(super) fn again_at(&self) -> Option<Instant> {
+        self.again.at()
+    }
+
+    fn numbered(&mut self, mut submission: SubmitSharesStandard) -> SubmitSharesStandard {
+        submission.sequence_number = self.next_sequence;
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        self.unanswered += 1;
+        self.again.sent(&submission);
+        submission
     }
 }
 

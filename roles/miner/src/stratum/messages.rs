@@ -71,7 +71,7 @@ pub(super) enum ToChannel {
     Target(Target),
     Closed { reason: String },
     Accepted { count: u32 },
-    Refused { code: String },
+    Refused { sequence_number: u32, code: String },
 }
 
 /// NewMiningJob.
@@ -200,8 +200,11 @@ impl ToChannel {
             }
             MESSAGE_TYPE_SUBMIT_SHARES_ERROR => {
                 let message: SubmitSharesError<'_> = from_bytes(payload)?;
-                let code = text(&message.error_code);
-                (message.channel_id, Self::Refused { code })
+                let refused = Self::Refused {
+                    sequence_number: message.sequence_number,
+                    code: text(&message.error_code),
+                };
+                (message.channel_id, refused)
             }
             // SetExtranoncePrefix among them: the pool makes the merkle roots, and those of later jobs carry the new one.
             _ => return Ok(FromPool::Other),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use mining_sv2::SubmitSharesStandard;
 use sv2_transport::{CodecError, Frame, FrameReader, FrameWriter};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
@@ -147,6 +148,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         loop {
             let write_until = self.write_until.unwrap_or_else(Instant::now);
             let has_room = self.writer.write_buffer().len() < WRITE_AHEAD && self.channel.unanswered() < MAX_UNANSWERED;
+            let again_at = self.channel.again_at().filter(|_| has_room).map(Instant::from_std);
             let step = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(SessionError::Stopped),
@@ -166,6 +168,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     Ok(())
                 }
                 frame = self.reader.next(), if self.held_quote.is_none() => self.on_frame(frame),
+                () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => self.send_again().await,
                 share = self.ends.shares.recv(), if has_room && !self.ends.search_over => self.on_share(share).await,
                 _ = roll.tick() => {
                     self.publish();
@@ -246,6 +249,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 .count(self.channel.unanswered(), |shares| shares.outdated += 1);
             return Ok(());
         };
+        self.send(submission).await
+    }
+
+    /// Sends a share that the pool could not store, once more.
+    async fn send_again(&mut self) -> Result<(), SessionError> {
+        match self.channel.submit_again(Instant::now().into_std()) {
+            Some(submission) => self.send(submission).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, submission: SubmitSharesStandard) -> Result<(), SessionError> {
         // There is room in the buffer, so this does not wait.
         self.writer.feed(messages::submit(submission)?).await?;
         self.write_until

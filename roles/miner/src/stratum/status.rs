@@ -19,7 +19,7 @@ pub enum Stage {
 /// What became of the shares, over all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShareCounts {
-    /// Sent to the pool.
+    /// Sent to the pool; one that it could not store counts each time.
     pub submitted: u64,
     /// Acknowledged by the pool.
     pub accepted: u64,

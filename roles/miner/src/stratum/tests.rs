@@ -138,6 +138,24 @@ async fn work_comes_shares_go_and_quotes_are_heard_of() {
 }
 
 #[tokio::test]
+async fn a_share_that_the_pool_could_not_store_is_handed_in_again() {
+    let pool = Pool::start().await;
+    let mut rig = Rig::start(&pool);
+    let mut miner = pool.mining().await;
+    miner.gives_work(1).await;
+    let job = rig.job().await;
+    rig.find(&job).await;
+    let first = miner.share().await;
+    miner.refuses(first.sequence_number, "outbox-full").await;
+    let second = miner.share().await;
+    assert_eq!((second.sequence_number, second.nonce), (1, first.nonce));
+    miner.accepts(1, 1).await;
+    let status = rig.until(|status| status.shares.accepted == 1).await;
+    assert_eq!((status.shares.submitted, status.shares.rejected), (2, 1));
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_share_of_a_session_that_is_over_is_not_handed_in_to_the_next() {
     let pool = Pool::start().await;
     let mut rig = Rig::start(&pool);

@@ -178,6 +178,7 @@ fn answers_are_counted_as_far_as_they_were_asked_for() {
     channel.apply(ID, prev_hash(1, 9, 1000), now);
     let work = channel.job(now).unwrap();
     let refused = ToChannel::Refused {
+        sequence_number: 0,
         code: "stale-share".to_owned(),
     };
     assert_eq!(channel.apply(ID, refused.clone(), now), Change::Nothing);
@@ -194,11 +195,39 @@ fn answers_are_counted_as_far_as_they_were_asked_for() {
     assert_eq!(channel.unanswered(), 0);
 }
 
+#[test]
+fn a_share_that_the_pool_could_not_store_is_sent_again_under_a_new_number_while_the_tip_stays() {
+    let (mut channel, now) = (Channel::new(opened(), 0, 5), Instant::now());
+    channel.apply(ID, job(1, None), now);
+    channel.apply(ID, prev_hash(1, 9, 1000), now);
+    let work = channel.job(now).unwrap();
+    let first = channel.submit(&share(&work)).unwrap();
+    let full = |sequence_number| ToChannel::Refused {
+        sequence_number,
+        code: "outbox-full".to_owned(),
+    };
+    channel.apply(ID, full(0), now);
+    let at = channel.again_at().unwrap();
+    assert!(channel.submit_again(now).is_none());
+    let second = channel.submit_again(at).unwrap();
+    assert_eq!((second.sequence_number, channel.unanswered()), (1, 1));
+    assert_eq!(
+        (second.job_id, second.nonce, second.ntime),
+        (first.job_id, first.nonce, first.ntime)
+    );
+    channel.apply(ID, full(1), at);
+    assert!(channel.again_at().unwrap() > at);
+    channel.apply(ID, job(2, None), at);
+    channel.apply(ID, prev_hash(2, 8, 1000), at);
+    assert_eq!(channel.again_at(), None);
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Say(u32, ToChannel),
     Pass(u64),
     Submit(usize),
+    Again,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -208,14 +237,18 @@ fn act() -> impl Strategy<Value = Act> {
         (0..6_u32, 0..3_u8, 990..1010_u32).prop_map(|(job, hash, ntime)| prev_hash(job, hash, ntime)),
         any::<u8>().prop_map(|front| ToChannel::Target(target(front))),
         any::<u32>().prop_map(|count| ToChannel::Accepted { count }),
-        Just(ToChannel::Refused {
-            code: "stale-share".to_owned()
+        (0..20_u32, prop::sample::select(vec!["stale-share", "outbox-full"])).prop_map(|(sequence_number, code)| {
+            ToChannel::Refused {
+                sequence_number,
+                code: code.to_owned(),
+            }
         }),
     ];
     prop_oneof![
         4 => (addressed, said).prop_map(|(addressed, said)| Act::Say(addressed, said)),
         2 => (0..20_000_u64).prop_map(Act::Pass),
         2 => any::<usize>().prop_map(Act::Submit),
+        1 => Just(Act::Again),
     ]
 }
 
@@ -234,6 +267,12 @@ proptest! {
         for act in acts {
             match act {
                 Act::Pass(ms) => now += Duration::from_millis(ms),
+                Act::Again => {
+                    if let Some(sent) = channel.submit_again(now) {
+                        submitted += 1;
+                        prop_assert!(of_tip.contains(&sent.job_id));
+                    }
+                }
                 Act::Submit(_) if jobs.is_empty() => {}
                 Act::Submit(index) => {
                     let work = &jobs[index % jobs.len()];
