@@ -89,10 +89,36 @@ pub enum WalletError {
         #[source]
         source: cdk::Error,
     },
-    /// The wallet's database, or CDK's code around it.
-    #[error("the wallet failed")]
+    /// There is less in it than was to be taken out.
+    #[error("insufficient funds: the wallet holds {balance}")]
+    Funds {
+        /// What it holds.
+        balance: u64,
+    },
+    /// The mint's address leads nowhere, or to somebody else.
+    #[error(
+        "the mint at {mint} can't be reached, or is none: is it the right one (--mint, wallet.mint_url), and does it run? nothing is lost: try again then"
+    )]
+    Unreachable {
+        /// The mint.
+        mint: MintUrl,
+        /// What went wrong.
+        #[source]
+        source: Box<cdk::Error>,
+    },
+    /// The mint knows more of this seed than the database: the next [restore](super::Redeemer::restore) mends that.
+    #[error(
+        "the mint has signed or taken in before what is new here: wallet.sqlite is an older copy, or another machine uses this seed, which only one may; try again: the mint is asked for what is missing then"
+    )]
+    Behind,
+    /// Something in CDK, or what the mint made of it.
+    #[error(
+        "the wallet failed; its seed alone brings its ehash back: if this goes on, move wallet.sqlite away and start again with --mint (docs/OPERATIONS.md)"
+    )]
     Wallet(#[from] cdk::Error),
     /// The wallet's database.
-    #[error("the wallet's database failed")]
+    #[error(
+        "the wallet's database failed (is the disk full?); its seed alone brings its ehash back: if this goes on, move wallet.sqlite away and start again with --mint (docs/OPERATIONS.md)"
+    )]
     Database(#[from] cdk_common::database::Error),
 }

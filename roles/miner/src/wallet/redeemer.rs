@@ -111,8 +111,9 @@ impl Redeemer {
         self.shared.follow()
     }
 
-    /// Brings back from the mint what the wallet held, if its database was lost and this has not been done since. The
-    /// [`RedeemTask`] does so by itself; whoever does not run it has to before asking for the balance or sending.
+    /// Brings back from the mint what the wallet held, if its database was lost, or found to be an older copy, and this has
+    /// not been done since. The [`RedeemTask`] does so by itself; whoever does not run it has to before asking for the
+    /// balance or sending.
     ///
     /// # Errors
     /// The mint can't be asked, or the wallet's database fails. The next call tries again.
@@ -130,6 +131,10 @@ impl Redeemer {
 }
 
 impl Redeemer {
+    pub(super) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     pub(super) fn wallet(&self) -> &cdk::wallet::Wallet {
         &self.shared.store.wallet
     }
@@ -138,10 +143,10 @@ impl Redeemer {
 impl RedeemTask {
     /// Mints until stopped. Trouble with the mint is waited out with growing delays and shows in the [`Progress`].
     pub async fn run(mut self, stop: CancellationToken) {
-        if until(&stop, self.restore()).await.is_none() {
-            return;
-        }
-        while let Some(ids) = until(&stop, self.next()).await {
+        while until(&stop, self.restore()).await.is_some() {
+            let Some(ids) = until(&stop, self.next()).await else {
+                break;
+            };
             let shared = Arc::clone(&self.shared);
             let work = async { timeout(ROUND_DEADLINE, self.round(&ids)).await };
             let Some(outcome) = with_grace(&stop, work).await else {
@@ -161,8 +166,9 @@ impl RedeemTask {
                     }
                     IDLE
                 }
+                Ok(Err(RoundError::Mint(error))) => self.trouble_with_mint(&error),
                 Ok(Err(error)) => self.trouble(&error.to_string()),
-                Err(_) => self.trouble("the mint takes too long"),
+                Err(_) => self.trouble_with_mint(&"it takes too long"),
             };
             let woken = async {
                 tokio::select! {
@@ -176,19 +182,22 @@ impl RedeemTask {
         }
     }
 
-    /// Brings back what a lost database held, however often the mint has to be asked. It has no deadline: the more there
-    /// is, the longer it takes.
+    /// Brings back what the database lacks, if that is due, however often the mint has to be asked. It has no deadline:
+    /// the more there is, the longer it takes.
     async fn restore(&mut self) {
+        let mut failed = false;
         while let Err(error) = self.shared.store.restore().await {
-            let why = match &error {
-                WalletError::Restore { source, .. } => source.to_string(),
-                other => other.to_string(),
+            let pause = match &error {
+                WalletError::Restore { source, .. } => self.trouble_with_mint(source),
+                other => self.trouble(&other.to_string()),
             };
-            let pause = self.trouble(&why);
+            failed = true;
             sleep(pause).await;
         }
-        self.delays = delays();
-        self.shared.note(None);
+        if failed {
+            self.delays = delays();
+            self.shared.note(None);
+        }
     }
 
     /// Waits for something to do: the quotes to look at, none if only unfinished operations are left.
@@ -232,6 +241,12 @@ impl RedeemTask {
             self.fruitless = 0;
         }
         idle
+    }
+
+    /// As [`Self::trouble`], with the mint's address, which no error of CDK tells.
+    fn trouble_with_mint(&mut self, error: &impl fmt::Display) -> Duration {
+        let mint = self.shared.store.wallet.mint_url.clone();
+        self.trouble(&format!("{mint}: {error}"))
     }
 
     /// Notes the trouble and says how long to wait.

@@ -29,6 +29,11 @@ pub(super) enum RoundError {
     Mint(#[from] Error),
     #[error("{0}")]
     Wallet(#[from] WalletError),
+    #[error(
+        "the mint has signed secrets before that are new here: wallet.sqlite is an older copy, or another machine uses this \
+         seed, which only one may; the mint is asked for what is missing"
+    )]
+    Behind,
 }
 
 /// A round at work.

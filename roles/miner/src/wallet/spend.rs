@@ -11,9 +11,9 @@ use cdk::wallet::{ReceiveOptions, SendOptions};
 
 use super::error::WalletError;
 use super::redeemer::Redeemer;
-
-/// Pieces that the mint is asked about in one request.
-const PIECES: usize = 100;
+use super::round::RoundError;
+use super::store::PIECES;
+use super::{recovery, restore};
 
 /// Where in the database's key-value store the pieces of tokens are that are being taken back.
 const RECLAIMING: (&str, &str) = ("miner", "reclaim");
@@ -28,9 +28,23 @@ impl Redeemer {
     where
         H: FnOnce(&str) -> io::Result<()>,
     {
+        let sent = self.take_out(amount, hand_over).await;
+        sent.map_err(|error| self.explain(error))
+    }
+
+    async fn take_out<H>(&self, amount: u64, hand_over: H) -> Result<(), WalletError>
+    where
+        H: FnOnce(&str) -> io::Result<()>,
+    {
         self.recover().await?;
         let wallet = self.wallet();
-        let prepared = wallet.prepare_send(amount.into(), SendOptions::default()).await?;
+        let prepared = match wallet.prepare_send(amount.into(), SendOptions::default()).await {
+            Err(cdk::Error::InsufficientFunds) => {
+                let balance = self.balance().await?;
+                return Err(WalletError::Funds { balance });
+            }
+            prepared => prepared?,
+        };
         let operation = prepared.operation_id();
         let token = prepared.confirm(None).await?;
         match hand_over(&token.to_string()) {
@@ -47,6 +61,11 @@ impl Redeemer {
     /// # Errors
     /// It is no token, one of another mint or unit, or has been received already; or the mint can't be reached.
     pub async fn receive(&self, token: &str) -> Result<u64, WalletError> {
+        let received = self.take_in(token).await;
+        received.map_err(|error| self.explain(error))
+    }
+
+    async fn take_in(&self, token: &str) -> Result<u64, WalletError> {
         let parsed: Token = token.parse().map_err(|_| WalletError::NoToken)?;
         self.recover().await?;
         let wallet = self.wallet();
@@ -54,7 +73,10 @@ impl Redeemer {
         // CDK would begin, and never be done with, what the mint refuses.
         let states = self.states(&parsed.proofs(&keysets).map_err(cdk::Error::from)?).await?;
         match states.into_values().find(|state| *state != State::Unspent) {
-            None => Ok(wallet.receive(token, ReceiveOptions::default()).await?.to_u64()),
+            None => {
+                let received = wallet.receive(token, ReceiveOptions::default()).await;
+                Ok(received.map_err(outrun)?.to_u64())
+            }
             Some(State::Pending) => Err(WalletError::TokenPending),
             Some(_) => Err(WalletError::TokenSpent),
         }
@@ -64,10 +86,43 @@ impl Redeemer {
     /// stays for the next call. To be done before anything is begun anew: CDK would begin it twice, and finish neither.
     ///
     /// # Errors
-    /// The wallet's database fails.
+    /// The wallet's database fails, or turns out to be an older copy and the mint can't be asked for what is missing.
     pub async fn recover(&self) -> Result<(), WalletError> {
-        self.wallet().recover_incomplete_sagas().await?;
+        match recovery::give_up_foreign(self.store()).await {
+            Ok(true) | Err(RoundError::Behind) => {
+                tracing::warn!("{}", RoundError::Behind);
+                self.restore().await?;
+            }
+            Ok(false) | Err(RoundError::Mint(_)) => {}
+            Err(RoundError::Wallet(error)) => return Err(error),
+        }
+        let recovered = self.wallet().recover_incomplete_sagas().await;
+        recovered.map_err(|error| self.explain(error.into()))?;
         Ok(())
+    }
+
+    /// What an error of CDK means to whoever uses the wallet, and what to do.
+    fn explain(&self, error: WalletError) -> WalletError {
+        use cdk::Error;
+        let WalletError::Wallet(error) = error else {
+            return error;
+        };
+        match error {
+            // What CDK mints, and others, say of secrets that were signed before, and of pieces of this wallet.
+            Error::DuplicateOutputs
+            | Error::RequestAlreadyPaid
+            | Error::BlindedMessageAlreadySigned
+            | Error::TokenAlreadySpent => {
+                let marked = restore::mark(&self.store().data_dir);
+                marked.err().unwrap_or(WalletError::Behind)
+            }
+            Error::HttpError(..) | Error::Timeout | Error::CouldNotGetMintInfo => WalletError::Unreachable {
+                mint: self.wallet().mint_url.clone(),
+                source: Box::new(error),
+            },
+            Error::Database(error) => error.into(),
+            other => other.into(),
+        }
     }
 
     /// Takes back every token that was sent and that nobody has received, as its receiver would. Returns how much it was.
@@ -75,6 +130,11 @@ impl Redeemer {
     /// # Errors
     /// The mint can't be reached, or refuses. What was taken back until then is in the wallet.
     pub async fn reclaim(&self) -> Result<u64, WalletError> {
+        let reclaimed = self.take_back().await;
+        reclaimed.map_err(|error| self.explain(error))
+    }
+
+    async fn take_back(&self) -> Result<u64, WalletError> {
         let before = self.balance().await?;
         self.recover().await?;
         self.keep_sent().await?;
@@ -90,9 +150,10 @@ impl Redeemer {
                 .cloned()
                 .collect();
             if !unspent.is_empty() {
-                wallet
+                let received = wallet
                     .receive_proofs(unspent, ReceiveOptions::default(), None, None)
-                    .await?;
+                    .await;
+                received.map_err(outrun)?;
             }
             // Somebody receives these at this moment, or tries to.
             pieces.retain(|piece| are(piece, State::Pending));
@@ -140,5 +201,13 @@ impl Redeemer {
             states.extend(answer.states.into_iter().map(|piece| (piece.y, piece.state)));
         }
         Ok(states)
+    }
+}
+
+/// Somebody else was faster to receive what was unspent a moment ago.
+fn outrun(error: cdk::Error) -> WalletError {
+    match error {
+        cdk::Error::TokenAlreadySpent => WalletError::TokenSpent,
+        other => other.into(),
     }
 }

@@ -24,6 +24,9 @@ use super::restore;
 /// Ehash quotes are quotes of this payment method.
 pub(super) const METHOD: &str = "ehash";
 
+/// Pieces of ehash that a mint is asked about in one request.
+pub(super) const PIECES: usize = 100;
+
 const DATABASE: &str = "wallet.sqlite";
 const LOCK: &str = "lock";
 

@@ -1,6 +1,6 @@
 //! The wallet against a real mint over HTTP, through a proxy that misbehaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -389,7 +389,7 @@ async fn a_request_that_the_mint_has_signed_is_never_given_up() {
     rig.proxy.set(Fault::FailOneRestore);
     let much_later = cdk::util::unix_time() + 1_000_000;
     let store = store::Store::open(&rig.config).await.unwrap();
-    assert!(!recovery::recover(&store, much_later).await.unwrap());
+    recovery::recover(&store, much_later).await.unwrap_err();
     assert!(recovery::recover(&store, much_later).await.unwrap());
     assert_eq!(store.balance().await.unwrap(), 3);
 }
@@ -403,7 +403,7 @@ async fn a_seed_without_its_database_brings_everything_back() {
     wallet.redeemer.add(&ids).await.unwrap();
     wallet.until(|progress| progress.redeemed_amount == 15).await;
     wallet.stop().await;
-    for file in ["wallet.sqlite", "wallet.sqlite-wal", "wallet.sqlite-shm"] {
+    for file in FILES {
         let _ = std::fs::remove_file(rig.config.data_dir.join(file));
     }
 
@@ -429,6 +429,121 @@ async fn a_seed_without_its_database_brings_everything_back() {
     let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
     redeemer.restore().await.unwrap();
     assert_eq!(redeemer.balance().await.unwrap(), 63);
+}
+
+/// The database and what SQLite keeps beside it.
+const FILES: [&str; 3] = ["wallet.sqlite", "wallet.sqlite-wal", "wallet.sqlite-shm"];
+
+/// Copies the database from one folder to another, in which it takes the place of another one.
+fn copy_database(from: &Path, to: &Path) {
+    for file in FILES {
+        let _ = std::fs::remove_file(to.join(file));
+        if from.join(file).exists() {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_is_found_out_and_brought_up_to_date() {
+    // The second time CDK would take what was signed for others for its own: it is as much.
+    for after in [[2, 64], [16, 32]] {
+        let rig = Rig::start().await;
+        let wallet = rig.wallet().await;
+        let key = wallet.redeemer.locking_key();
+        let ids = rig.quotes(key, [4, 8]).await;
+        wallet.redeemer.add(&ids).await.unwrap();
+        wallet.until(|progress| progress.redeemed_amount == 12).await;
+        wallet.stop().await;
+        let copy = tempfile::tempdir().unwrap();
+        copy_database(&rig.config.data_dir, copy.path());
+
+        // Some more is redeemed, and some of what is in the copy is spent.
+        let wallet = rig.wallet().await;
+        let ids = rig.quotes(key, [16, 32]).await;
+        wallet.redeemer.add(&ids).await.unwrap();
+        wallet.until(|progress| progress.redeemed_amount == 48).await;
+        let mut token = String::new();
+        let hand_over = |sent: &str| {
+            sent.clone_into(&mut token);
+            Ok(())
+        };
+        wallet.redeemer.send(4, hand_over).await.unwrap();
+        wallet.stop().await;
+        let other = WalletConfig::new(rig.config.mint_url.clone().unwrap(), rig.folder.path().join("other"));
+        let (receiver, _task) = Redeemer::open(&other).await.unwrap();
+        receiver.receive(&token).await.unwrap();
+
+        copy_database(copy.path(), &rig.config.data_dir);
+        let wallet = rig.wallet().await;
+        assert_eq!(wallet.redeemer.balance().await.unwrap(), 12);
+        let ids = rig.quotes(key, after).await;
+        wallet.redeemer.add(&ids).await.unwrap();
+        let earned: u64 = after.iter().sum();
+        wallet.until(|progress| progress.redeemed_amount == earned).await;
+        assert_eq!(wallet.redeemer.balance().await.unwrap(), 8 + 16 + 32 + earned);
+        assert_eq!(rig.issued().await, 12 + 48 + earned);
+        wallet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn two_machines_with_one_seed_stop_neither_of_them() {
+    let rig = Rig::start().await;
+    let wallet = rig.wallet().await;
+    let key = wallet.redeemer.locking_key();
+    let other = WalletConfig {
+        data_dir: rig.folder.path().join("other"),
+        ..rig.config.clone()
+    };
+    std::fs::create_dir(&other.data_dir).unwrap();
+    std::fs::copy(rig.config.data_dir.join("seed"), other.data_dir.join("seed")).unwrap();
+    let (redeemer, task) = Redeemer::open(&other).await.unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(task.run(stop.clone()));
+    let other = Wallet { redeemer, task, stop };
+
+    let mut earned = [0, 0];
+    for amount in [4, 8, 16] {
+        for (machine, earned) in [&wallet, &other].into_iter().zip(&mut earned) {
+            let ids = rig.quotes(key, [amount]).await;
+            machine.redeemer.add(&ids).await.unwrap();
+            *earned += amount;
+            machine.until(|progress| progress.redeemed_amount == *earned).await;
+        }
+    }
+    // Whoever was the last to find out has everything.
+    assert_eq!(other.redeemer.balance().await.unwrap(), rig.issued().await);
+    wallet.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_is_found_out_while_sending_is_mended_by_the_next_try() {
+    let rig = Rig::start().await;
+    let wallet = rig.wallet().await;
+    let key = wallet.redeemer.locking_key();
+    let ids = rig.quotes(key, [8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 8).await;
+    wallet.stop().await;
+    let copy = tempfile::tempdir().unwrap();
+    copy_database(&rig.config.data_dir, copy.path());
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(key, [2, 1, 4, 1, 2]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 10).await;
+    wallet.stop().await;
+    copy_database(copy.path(), &rig.config.data_dir);
+
+    // Its 8 has to be changed, into pieces whose secrets are used up.
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    redeemer.restore().await.unwrap();
+    let error = redeemer.send(3, |_| Ok(())).await.unwrap_err();
+    assert!(matches!(error, WalletError::Behind), "{error}");
+    redeemer.restore().await.unwrap();
+    redeemer.send(3, |_| Ok(())).await.unwrap();
+    assert_eq!(redeemer.balance().await.unwrap(), 15);
 }
 
 #[tokio::test]
