@@ -18,7 +18,7 @@ use crate::{
     openapi,
     router::{MintApp, PoolApp},
     server::Serving,
-    source::{Check, LinksView, LockingKey, PoolView, QuoteQuery, QuoteRef, Readiness, millis},
+    source::{Check, LinkStage, LinkView, LinksView, LockingKey, PoolView, QuoteQuery, QuoteRef, Readiness, millis},
     stats::{AgedStats, StatsJson},
     stream,
 };
@@ -29,8 +29,8 @@ const QUOTES_PER_PAGE: usize = 1000;
 /// A source that does not answer in this time is told of as unavailable.
 const SOURCE_DEADLINE: time::Duration = time::Duration::from_secs(5);
 
-/// Asks a role whether it can do its work.
-pub(crate) type Ready = Box<dyn Fn() -> Readiness + Send + Sync>;
+/// Asks a role whether it can do its work, and a mint how many of its pools are there.
+pub(crate) type Ready = Box<dyn Fn() -> (Readiness, Option<ReadyPools>) + Send + Sync>;
 
 /// What the mint has issued, as it last told.
 #[utoipa::path(
@@ -168,6 +168,9 @@ struct ReadyJson {
     #[schema(value_type = BTreeMap<String, Check>)]
     checks: Readiness,
     mint: ReadyMint,
+    /// Only of a mint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pools: Option<ReadyPools>,
 }
 
 /// The mint, which does not decide.
@@ -179,6 +182,24 @@ struct ReadyMint {
     age_ms: Option<u64>,
 }
 
+/// The pools of a mint, which do not decide: wallets are served without them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ReadyPools {
+    configured: usize,
+    /// Those whose link works.
+    connected: usize,
+}
+
+impl ReadyPools {
+    pub(crate) fn of(links: &LinksView) -> Self {
+        let works = |link: &&LinkView| link.state == LinkStage::Connected;
+        Self {
+            configured: links.links.len(),
+            connected: links.links.iter().filter(works).count(),
+        }
+    }
+}
+
 /// Whether miners (of a pool) or wallets (of a mint) can be served, with the reasons if not.
 #[utoipa::path(
     get,
@@ -186,7 +207,7 @@ struct ReadyMint {
     responses((status = 200, body = ReadyJson), (status = 503, body = ReadyJson))
 )]
 pub(crate) async fn readiness(State((mint, ready)): State<(SnapshotCache, Arc<Ready>)>) -> Response {
-    let checks = ready();
+    let (checks, pools) = ready();
     let view = mint.load();
     let freshness = view.freshness(time::Instant::now().into_std());
     let body = ReadyJson {
@@ -197,6 +218,7 @@ pub(crate) async fn readiness(State((mint, ready)): State<(SnapshotCache, Arc<Re
             connected: matches!(view.connection, Connection::Up { .. }),
             age_ms: freshness.age.map(millis),
         },
+        pools,
     };
     let status = if body.ready {
         StatusCode::OK

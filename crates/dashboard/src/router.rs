@@ -18,7 +18,7 @@ use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{
     History,
-    api::{self, Ready},
+    api::{self, Ready, ReadyPools},
     assets,
     exposition::Exposition,
     history::json::{self as history_json, HistoryApp},
@@ -49,7 +49,7 @@ pub fn pool_router(mint: SnapshotCache, pool: Arc<dyn PoolSource>, history: Hist
     let common = Common {
         mint,
         history: HistoryApp { history, of_pool: true },
-        ready: Box::new(move || pool.ready()),
+        ready: Box::new(move || (pool.ready(), None)),
         api: PoolApi::openapi(),
     };
     finish(own.merge(common.router(metrics)))
@@ -72,7 +72,7 @@ pub fn mint_router(mint: SnapshotCache, source: Arc<dyn MintSource>, history: Hi
             history,
             of_pool: false,
         },
-        ready: Box::new(move || source.ready()),
+        ready: Box::new(move || (source.ready(), Some(ReadyPools::of(&source.links())))),
         api: MintApi::openapi(),
     };
     finish(own.merge(common.router(metrics)))

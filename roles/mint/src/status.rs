@@ -29,7 +29,8 @@ pub(crate) struct Status {
 }
 
 impl MintSource for Status {
-    /// A pool that is away is the pool's trouble: wallets can be served without it. The metric `link_up` tells of it.
+    /// A pool that is away is the pool's trouble: wallets can be served without it. The body of `/readyz` counts those that
+    /// are there, and the metric `link_up` tells of each.
     fn ready(&self) -> Readiness {
         let database = if self.quotes.healthy() {
             Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dashboard::{
-    ChannelKind, Limits, MinerView, MiningAddress, PoolView, QuoteCounts, QuotePage, QuoteRef, ShareCounts,
+    ChannelKind, Limits, LinkStage, MinerView, MiningAddress, PoolView, QuoteCounts, QuotePage, QuoteRef, ShareCounts,
     TemplateView,
 };
 use reqwest::Method;
@@ -370,6 +370,36 @@ async fn health_and_readiness_tell_apart_serving_and_able() {
     assert_eq!(broken.status(), 503);
     assert!(broken.text().await.unwrap().contains(r#""detail":"no template yet""#));
     assert_eq!(server.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_mint_is_ready_without_pools_and_says_how_many_are_connected() {
+    let role = Role {
+        links: crate::browser::links().into(),
+        ..Role::default()
+    };
+    let server = Setup {
+        host: "mint",
+        role,
+        ..Setup::default()
+    }
+    .start()
+    .await;
+    let all = server.role.links.lock().unwrap().clone();
+    let connected = all.iter().filter(|link| link.state == LinkStage::Connected).count();
+    assert!(0 < connected && connected < all.len());
+    let ready = server.json("/readyz").await;
+    assert_eq!(ready["pools"], json!({"configured": all.len(), "connected": connected}));
+    server.role.links.lock().unwrap().clear();
+    let ready = server.get("/readyz").await;
+    assert_eq!(ready.status(), 200);
+    assert!(
+        ready
+            .text()
+            .await
+            .unwrap()
+            .contains(r#""pools":{"configured":0,"connected":0}"#)
+    );
 }
 
 #[tokio::test]
