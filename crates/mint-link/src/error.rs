@@ -82,10 +82,10 @@ pub enum LinkError {
          `pool --print-authority-key` shows"
     )]
     WrongAuthority(AuthorityPublicKey),
-    /// The mint has seen the pool's authority key, which is this one, and gone without a word.
+    /// The mint was answered in the handshake, by a pool with this authority key, and has gone without a word.
     #[error(
-        "the peer closed the connection right after the handshake: a mint does so that has pinned another authority key \
-         than this pool's {0}"
+        "the peer closed the connection without a word after it was answered in the handshake: a mint does so that has \
+         pinned another authority key than this pool's {0}, or that gave up waiting for the answer"
     )]
     ClosedAfterHandshake(AuthorityPublicKey),
     /// The pool has seen the proof of this mint, whose key this is, and closed without a word.

@@ -41,8 +41,8 @@ pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
-    #[error("{0} not done within its deadline")]
-    Deadline(&'static str),
+    #[error("{step} not done within {after:?}")]
+    Deadline { step: &'static str, after: Duration },
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
     #[error(transparent)]
@@ -50,10 +50,10 @@ pub(crate) enum Ended {
     #[error("refused its setup: {0}")]
     Refused(&'static str),
     /// Before it said anything: most likely a miner that pins another authority key, which it finds out only by the
-    /// handshake's answer.
+    /// handshake's answer, or one for which that came too late.
     #[error(
-        "the miner closed the connection after the handshake; was it given this pool's authority key? \
-         (pool --print-authority-key)"
+        "the miner closed the connection without a word after it was answered in the handshake: it was given another \
+         authority key than this pool's (pool --print-authority-key), or gave up waiting for the answer"
     )]
     ClosedEarly,
     #[error("the miner closed the connection")]
@@ -72,7 +72,7 @@ impl Ended {
     /// The label in metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Deadline(_) => "deadline",
+            Self::Deadline { .. } => "deadline",
             Self::Handshake(_) => "handshake",
             Self::ClosedEarly => "closed_early",
             Self::Codec(CodecError::Io(_)) => "connection",
@@ -131,12 +131,13 @@ where
 /// One step within the deadline of steps.
 async fn step<T>(
     server: &MiningServer,
-    name: &'static str,
+    step: &'static str,
     doing: impl Future<Output = Result<T, Ended>>,
 ) -> Result<T, Ended> {
-    timeout(server.step_timeout, doing)
+    let after = server.step_timeout;
+    timeout(after, doing)
         .await
-        .unwrap_or(Err(Ended::Deadline(name)))
+        .unwrap_or(Err(Ended::Deadline { step, after }))
 }
 
 /// SetupConnection.
