@@ -1,5 +1,5 @@
 //! What the whole-system tests share: the programs as processes, the truth in the mint's file, what a dashboard shows,
-//! and waiting for a thing instead of for a while.
+//! and waiting for a thing instead of for a while. And what the benches measure.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,9 +9,11 @@
     reason = "a test that can't go on says so and ends"
 )]
 
+pub mod costs;
 mod pair;
 mod process;
 mod rig;
+pub mod stored;
 pub mod sv1;
 mod truth;
 mod wait;
