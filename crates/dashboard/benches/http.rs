@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p dashboard --bench http [-- ROUNDS]`. The dashboard and the fixed answer are served alike, by one thread;
 //! another thread asks. A third server is what axum brings along, with the fixed answer. Ten times a second a snapshot
-//! comes, as at most with the default settings of a mint.
+//! comes, as at most with the default settings of a mint. Where other work takes the cores away, rates tell little: the
+//! time that the servers' thread has worked for an answer tells more.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -13,13 +14,17 @@
 
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{Router, routing::get};
 use bytes::Bytes;
 use dashboard::{History, LinksView, MintSource, PushView, Readiness, mint_router, registry, serve};
+use rustix::time::{ClockId, clock_gettime};
 use stats_push::{CacheSession, Peer, PerState, Reason, RunId, Snapshot, SnapshotCache, Totals, UnitStats, UnixMillis};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -38,24 +43,46 @@ fn main() {
     let rounds = std::env::args().filter_map(|argument| argument.parse().ok()).next();
     let servers = on_a_thread(serve_all());
     let client = runtime();
-    let mut rates: [Vec<f64>; 3] = Default::default();
+    let mut turns: [Vec<Turn>; 3] = Default::default();
     for round in 0..rounds.unwrap_or(15) {
         // None is always the first one.
         for turn in 0..3 {
             let which = (round + turn) % 3;
-            rates[which].push(client.block_on(answers_a_second(servers[which])));
+            turns[which].push(client.block_on(one_turn(servers[which])));
         }
     }
-    let [ours, fixed, axums] = rates;
-    let ratio = |other: &[f64]| spread(ours.iter().zip(other).map(|(ours, other)| ours / other).collect(), 3);
-    let (to_fixed, to_axums) = (ratio(&fixed), ratio(&axums));
-    println!("answers a second:    {}", spread(ours, 0));
-    println!("fixed, served alike: {}; ratio {to_fixed}", spread(fixed, 0));
-    println!("fixed, axum::serve:  {}; ratio {to_axums}", spread(axums, 0));
+    let [ours, fixed, axums] = &turns;
+    for (name, turns) in [
+        ("ours", ours),
+        ("fixed, served alike", fixed),
+        ("fixed, axum::serve", axums),
+    ] {
+        let rate = spread(turns.iter().map(|turn| turn.answers_a_second), 0);
+        let cost = spread(turns.iter().map(|turn| turn.micros), 2);
+        let pairs = || ours.iter().zip(turns);
+        let ratio = spread(
+            pairs().map(|(ours, other)| ours.answers_a_second / other.answers_a_second),
+            3,
+        );
+        let worth = spread(pairs().map(|(ours, other)| other.micros / ours.micros), 3);
+        println!("{name}: {rate} answers a second, {cost} us of work each");
+        println!("    ours to this: {ratio} by the clock, {worth} by the work");
+    }
 }
 
+/// What a second has brought.
+struct Turn {
+    answers_a_second: f64,
+    /// The time that the servers' thread has worked for an answer.
+    micros: f64,
+}
+
+/// For how long the servers' thread has worked, in nanoseconds: at most a millisecond ago.
+static WORKED: AtomicU64 = AtomicU64::new(0);
+
 /// Median, least and most.
-fn spread(mut figures: Vec<f64>, digits: usize) -> String {
+fn spread(figures: impl Iterator<Item = f64>, digits: usize) -> String {
+    let mut figures: Vec<_> = figures.collect();
     figures.sort_by(f64::total_cmp);
     let (least, median, most) = (figures[0], figures[figures.len() / 2], figures[figures.len() - 1]);
     format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
@@ -103,6 +130,13 @@ async fn serve_all() -> [SocketAddr; 3] {
         for issued in 1_000_001.. {
             sleep(Duration::from_millis(100)).await;
             tell(&session, issued);
+        }
+    });
+    tokio::spawn(async {
+        loop {
+            let time = clock_gettime(ClockId::ThreadCPUTime);
+            WORKED.store((time.tv_sec * 1_000_000_000 + time.tv_nsec) as u64, Relaxed);
+            sleep(Duration::from_millis(1)).await;
         }
     });
     [ours, fixed, axums]
@@ -163,7 +197,8 @@ fn tell(session: &CacheSession, issued: u64) {
     session.apply(snapshot, Instant::now());
 }
 
-async fn answers_a_second(server: SocketAddr) -> f64 {
+async fn one_turn(server: SocketAddr) -> Turn {
+    let before = WORKED.load(Relaxed);
     let end = Instant::now() + TURN;
     let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -178,7 +213,11 @@ async fn answers_a_second(server: SocketAddr) -> f64 {
         });
     }
     let answers: u32 = clients.join_all().await.into_iter().sum();
-    f64::from(answers) / TURN.as_secs_f64()
+    let worked = Duration::from_nanos(WORKED.load(Relaxed) - before);
+    Turn {
+        answers_a_second: f64::from(answers) / TURN.as_secs_f64(),
+        micros: worked.as_secs_f64() * 1e6 / f64::from(answers),
+    }
 }
 
 /// A client that does no more than it must: the other thread shall be the busy one.
