@@ -9,6 +9,7 @@
     reason = "a test that can't go on says so and ends"
 )]
 
+pub mod clock;
 pub mod costs;
 mod pair;
 mod process;

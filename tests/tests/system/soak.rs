@@ -62,7 +62,7 @@ async fn with_wallets_and_faults_every_figure_shown_is_right() {
 }
 
 #[tokio::test]
-async fn a_synthetic_ledger_is_shown_right_and_a_broken_bound_ends_with_1() {
+async fn a_synthetic_ledger_is_shown_right_by_all_pools_and_a_broken_bound_ends_with_1() {
     let args = [
         "--duration",
         "3s",
@@ -71,12 +71,15 @@ async fn a_synthetic_ledger_is_shown_right_and_a_broken_bound_ends_with_1() {
         "5000",
         "--units",
         "3",
+        "--pools",
+        "3",
         "--max-p99",
         "0ms",
     ];
     let (status, printed, report) = soak(&args).await;
     assert_eq!(status.code(), Some(1), "{printed}");
     assert!(printed.contains("at most 0 ms are good"), "{printed}");
+    assert_eq!(report["pools"], 3, "{report:#}");
     assert_eq!(report["broken_bounds"].as_array().unwrap().len(), 1, "{report:#}");
     assert_eq!(report["final_equal"], true, "{report:#}");
     assert_eq!(report["wrong"], 0, "{report:#}");

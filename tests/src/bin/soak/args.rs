@@ -10,7 +10,7 @@ use crate::child::Child;
 /// The shortest that can be measured, and the longest.
 const DURATION: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
 
-/// Runs a mint and a pool as processes under load, measures how old the figures are that the pool shows and what that
+/// Runs a mint and its pools as processes under load, measures how old the figures are that the pools show and what that
 /// costs, and compares every figure with the mint's database
 ///
 /// Exit code: 0 if every figure was right and no bound was broken, 1 otherwise.
@@ -49,6 +49,10 @@ pub(crate) struct SoakArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) units: u64,
 
+    /// Pools of the mint: 1 to 64. Faults hit the first, whose dashboard is read and whose costs are told
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) pools: u64,
+
     /// The mint's push.interval_ms: 100 to 3600000
     #[arg(long, default_value_t = 5000)]
     pub(crate) interval_ms: u64,
@@ -62,7 +66,7 @@ pub(crate) struct SoakArgs {
     pub(crate) faults: Option<Duration>,
 
     /// Measures the same load with what one would do instead of pushing, in turn, and prints one table
-    #[arg(long, conflicts_with_all = ["synthetic", "faults", "max_p99", "max_rss_slope"])]
+    #[arg(long, conflicts_with_all = ["synthetic", "pools", "faults", "max_p99", "max_rss_slope"])]
     pub(crate) compare: bool,
 
     /// The largest 99th percentile of the staleness in the pool's cache that is good, such as 50ms
@@ -76,6 +80,10 @@ pub(crate) struct SoakArgs {
     /// Writes the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+
+    /// With --compare: draws how staleness is spread, each method a line
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    pub(crate) svg: Option<PathBuf>,
 
     /// Where the roles keep their data and logs; a directory in the present one by default, that is removed
     #[arg(long, value_name = "DIR")]
@@ -179,6 +187,8 @@ mod tests {
             ("soak --faults 1s", "10s to 1d"),
             ("soak --min-gap-ms 9000", "allowed are 0 to interval_ms"),
             ("soak --compare --synthetic", "cannot be used with"),
+            ("soak --pools 65", "1..=64"),
+            ("soak --svg x.svg", "--compare"),
         ] {
             let complaint = parse(line).unwrap_err();
             assert!(complaint.contains(allowed), "{line}: {complaint}");

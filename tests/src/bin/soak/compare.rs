@@ -16,6 +16,7 @@
 //! those of the statistics alone: frames of the link as encrypted, HTTP with its headers, without TCP and IP. The pool's CPU
 //! is that of the pool and of who asks.
 
+mod plot;
 mod prometheus;
 mod table;
 
@@ -155,7 +156,7 @@ impl Row {
         dir: &Path,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let judge = Judge::new()?;
+        let judge = Judge::new(1)?;
         let (mint_dashboard, prometheus_port) = (local(free_port()), local(free_port()));
         let setup = self.method.setup(args, dir, mint_dashboard, prometheus_port)?;
         let mut system = System::start(setup, judge.clone()).await?;
@@ -199,7 +200,7 @@ impl Row {
         let seconds = (until - began) as f64 / 1e9;
         (self.issued, self.seconds) = (self.issued + issued, self.seconds + seconds);
         self.count(traffic, seconds, scrape_bytes, &meter);
-        self.take(judge.verdict(until))
+        self.take(judge.verdict(until)?)
     }
 
     fn take(&mut self, verdict: Verdict) -> anyhow::Result<()> {
@@ -275,6 +276,8 @@ impl Method {
             pushed: self == Self::Push,
             consumer,
             mint_dashboard: Some(mint),
+            pools: 1,
+            breakable: false,
         })
     }
 }

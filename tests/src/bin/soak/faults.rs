@@ -72,18 +72,18 @@ impl Fault {
             Self::StopMint => stop(system, Role::Mint).await,
             Self::StopPool => stop(system, Role::Pool).await,
             Self::Cut => {
-                system.proxy().cut();
+                system.proxy()?.cut();
                 Ok(())
             }
             Self::Delay => {
-                system.proxy().set(Weather::Delayed(DELAY));
+                system.proxy()?.set(Weather::Delayed(DELAY));
                 sleep(LASTS).await;
-                system.proxy().set(Weather::Clear);
+                system.proxy()?.set(Weather::Clear);
                 Ok(())
             }
             Self::HalfOpen => {
                 // Whoever dials again gets through.
-                system.proxy().set_open(Weather::Swallowing);
+                system.proxy()?.set_open(Weather::Swallowing);
                 Ok(())
             }
         }

@@ -23,9 +23,12 @@ pub(crate) struct Judge {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) truth: Truth,
+    /// Of the first pool, as the two below.
     pub(crate) cache: Place,
     pub(crate) http: Place,
     pub(crate) sse: Place,
+    /// The caches of the other pools.
+    others: Vec<Place>,
     /// Of the mint's, in words.
     complaints: Vec<String>,
     wrong: u64,
@@ -58,6 +61,7 @@ impl Traffic {
 /// All that was measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
+    /// Of all pools.
     pub(crate) cache: Measured,
     pub(crate) http: Measured,
     pub(crate) sse: Measured,
@@ -68,12 +72,16 @@ pub(crate) struct Verdict {
 }
 
 impl Judge {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// For this many pools.
+    pub(crate) fn new(pools: u64) -> anyhow::Result<Self> {
         let state = State {
             truth: Truth::default(),
             cache: Place::new("cache")?,
             http: Place::new("http")?,
             sse: Place::new("sse")?,
+            others: (2..=pools)
+                .map(|pool| Place::new(format!("cache of pool {pool}")))
+                .collect::<anyhow::Result<_>>()?,
             complaints: Vec::new(),
             wrong: 0,
             began: None,
@@ -91,6 +99,18 @@ impl Judge {
     /// Hears a mint or a pool.
     pub(crate) fn hear(&self) -> Hear {
         self.hear_if(|_| true)
+    }
+
+    /// Hears another pool, the first of them being 0.
+    pub(crate) fn hear_other(&self, index: usize) -> Hear {
+        let judge = self.clone();
+        Arc::new(move |record| {
+            if let Some(shown) = shown(&record)
+                && let Some(place) = judge.lock().others.get_mut(index)
+            {
+                place.shows(shown);
+            }
+        })
     }
 
     /// Hears those of a pool's snapshots that answer a request.
@@ -117,55 +137,45 @@ impl Judge {
         let at = clock::now();
         let mut state = self.lock();
         state.began = Some(at);
-        state.places().into_iter().for_each(|place| place.begin(at));
+        state.parts().1.for_each(|place| place.begin(at));
     }
 
     /// Judges what is long enough ago. To be called several times a second.
     pub(crate) fn judge(&self) {
         let until = clock::now().saturating_sub(LAG);
         let state = &mut *self.lock();
-        let State {
-            truth,
-            cache,
-            http,
-            sse,
-            ..
-        } = state;
-        for place in [&mut *cache, http, &mut *sse] {
-            place.judge(truth, until);
-        }
-        if let Some(oldest) = [cache.version(), sse.version()].into_iter().flatten().min() {
-            truth.forget_before(oldest.saturating_sub(KEPT));
+        let (truth, places) = state.parts();
+        places.for_each(|place| place.judge(truth, until));
+        let versions = state.caches().chain([&state.sse]).filter_map(Place::version);
+        if let Some(oldest) = versions.min() {
+            state.truth.forget_before(oldest.saturating_sub(KEPT));
         }
     }
 
     /// Ends the measuring at `until`, which is long enough ago, and goes on comparing.
     pub(crate) fn finish(&self, until: Nanos) {
-        let State {
-            truth,
-            cache,
-            http,
-            sse,
-            ..
-        } = &mut *self.lock();
-        for place in [cache, http, sse] {
-            place.finish(truth, until);
-        }
+        let state = &mut *self.lock();
+        let (truth, places) = state.parts();
+        places.for_each(|place| place.finish(truth, until));
     }
 
     /// What was measured between the beginning and `until`, and found wrong until now.
-    pub(crate) fn verdict(&self, until: Nanos) -> Verdict {
+    pub(crate) fn verdict(&self, until: Nanos) -> anyhow::Result<Verdict> {
         let state = self.lock();
-        let places = [&state.cache.measured, &state.http.measured, &state.sse.measured];
+        let mut cache = state.cache.measured.clone();
+        for other in &state.others {
+            cache.merge(&other.measured)?;
+        }
+        let places = [&cache, &state.http.measured, &state.sse.measured];
         let told = places.iter().flat_map(|place| place.complaints.iter().cloned());
-        Verdict {
-            cache: state.cache.measured.clone(),
+        Ok(Verdict {
             http: state.http.measured.clone(),
             sse: state.sse.measured.clone(),
             wrong: state.wrong + places.iter().map(|place| place.wrong).sum::<u64>(),
             complaints: state.complaints.iter().cloned().chain(told).collect(),
             lasted: state.began.map_or(0, |began| until.saturating_sub(began)),
-        }
+            cache,
+        })
     }
 }
 
@@ -178,8 +188,15 @@ impl State {
         }
     }
 
-    fn places(&mut self) -> [&mut Place; 3] {
-        [&mut self.cache, &mut self.http, &mut self.sse]
+    /// The caches of all pools, the first one's first.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = &Place> {
+        [&self.cache].into_iter().chain(&self.others)
+    }
+
+    /// All places, and the truth that they are judged by.
+    fn parts(&mut self) -> (&Truth, impl Iterator<Item = &mut Place>) {
+        let first = [&mut self.cache, &mut self.http, &mut self.sse];
+        (&self.truth, first.into_iter().chain(&mut self.others))
     }
 
     fn hear(&mut self, record: Record) {
@@ -187,21 +204,10 @@ impl State {
             Record::Ready => Ok(()),
             Record::Found { version, totals } => self.truth.found(version, Digest::of(&totals)),
             Record::Committed { version, at, totals } => self.truth.committed(version, at, Digest::of(&totals)),
-            Record::Shows {
-                at,
-                taken,
-                version,
-                totals,
-                ..
-            } => {
+            Record::Shows { at, totals, .. } => {
                 self.traffic.shown += 1;
-                match version {
-                    Some(version) => self.cache.shows(Shown {
-                        at,
-                        taken,
-                        version,
-                        totals,
-                    }),
+                match shown(&record) {
+                    Some(shown) => self.cache.shows(shown),
                     None => self.cache.shows_figures(at, totals),
                 }
                 Ok(())
@@ -215,5 +221,24 @@ impl State {
         if let Err(complaint) = heard {
             self.complain(complaint);
         }
+    }
+}
+
+/// What a record says is shown, if it says of which version that is.
+fn shown(record: &Record) -> Option<Shown> {
+    match *record {
+        Record::Shows {
+            at,
+            taken,
+            version: Some(version),
+            totals,
+            ..
+        } => Some(Shown {
+            at,
+            taken,
+            version,
+            totals,
+        }),
+        _ => None,
     }
 }

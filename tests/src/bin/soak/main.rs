@@ -29,7 +29,6 @@
 mod args;
 mod audit;
 mod child;
-mod clock;
 mod compare;
 mod cost;
 mod faults;
@@ -53,6 +52,7 @@ use std::{fmt::Display, io::Write as _, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Parser as _;
 use serde::Serialize;
+use system_tests::clock;
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -83,10 +83,14 @@ fn soak(args: &SoakArgs) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = stop_on_signals()?;
-        match args.compare {
-            true => told(args, &compare::compare(args, dir, stop).await?, compare::Table::is_good),
-            false => told(args, &run::soak(args, dir, stop).await?, report::Report::is_good),
+        if !args.compare {
+            return told(args, &run::soak(args, dir, stop).await?, report::Report::is_good);
         }
+        let table = compare::compare(args, dir, stop).await?;
+        if let Some(path) = &args.svg {
+            table.draw(path)?;
+        }
+        told(args, &table, compare::Table::is_good)
     });
     if !matches!(outcome, Ok(true))
         && let Some(temporary) = temporary

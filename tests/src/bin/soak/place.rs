@@ -80,10 +80,24 @@ pub(crate) struct Measured {
     pub(crate) complaints: Vec<String>,
 }
 
+impl Measured {
+    /// Adds what was measured at another place of this kind.
+    pub(crate) fn merge(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.staleness.merge(&other.staleness)?;
+        self.age.merge(&other.age)?;
+        self.delay.merge(&other.delay)?;
+        self.blank += other.blank;
+        self.compared += other.compared;
+        self.wrong += other.wrong;
+        self.complaints.extend(other.complaints.iter().cloned());
+        Ok(())
+    }
+}
+
 /// One place.
 #[derive(Debug)]
 pub(crate) struct Place {
-    name: &'static str,
+    name: String,
     waiting: VecDeque<Event>,
     current: Option<Shown>,
     /// The newest version that was ever shown.
@@ -96,9 +110,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(name: &'static str) -> anyhow::Result<Self> {
+    pub(crate) fn new(name: impl Into<String>) -> anyhow::Result<Self> {
         Ok(Self {
-            name,
+            name: name.into(),
             waiting: VecDeque::new(),
             current: None,
             newest: None,
@@ -114,6 +128,11 @@ impl Place {
                 complaints: Vec::new(),
             },
         })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Measures from this moment on.

@@ -32,7 +32,7 @@ pub(crate) type Hear = Arc<dyn Fn(Record) + Send + Sync>;
 /// A running child.
 #[derive(Debug)]
 pub(crate) struct Process {
-    name: &'static str,
+    name: String,
     child: Child,
     pid: u32,
     /// Closing it stops the child.
@@ -45,7 +45,7 @@ impl Process {
     ///
     /// # Errors
     /// If it can't be started, or ends or says nothing instead of serving: then with the end of its log.
-    pub(crate) async fn start(name: &'static str, args: Vec<String>, log: &Path, hear: Hear) -> anyhow::Result<Self> {
+    pub(crate) async fn start(name: &str, args: Vec<String>, log: &Path, hear: Hear) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("where this program is")?;
         let log_file = File::options()
             .create(true)
@@ -69,7 +69,7 @@ impl Process {
         let (ready, serves) = oneshot::channel();
         let reader = tokio::task::spawn_blocking(move || read(output, ready, &hear));
         let mut process = Self {
-            name,
+            name: name.to_owned(),
             child,
             pid,
             input,
@@ -89,6 +89,11 @@ impl Process {
                 bail!("the {name} {what}; the last it said: {last}");
             }
         }
+    }
+
+    /// Which one it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn pid(&self) -> u32 {

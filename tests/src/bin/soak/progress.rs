@@ -37,8 +37,8 @@ impl Progress {
         let seconds = self.started.elapsed().as_secs();
         let (stale, wrong) = {
             let state = judge.lock();
-            let places = [&state.cache, &state.http, &state.sse];
-            let wrong: u64 = places.iter().map(|place| place.measured.wrong).sum();
+            let places = state.caches().chain([&state.http, &state.sse]);
+            let wrong: u64 = places.map(|place| place.measured.wrong).sum();
             (state.cache.measured.staleness.figures(), wrong)
         };
         let stale = stale.map_or("–".to_owned(), |stale| {

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     /// Whether Ctrl-C ended it early.
     pub(crate) interrupted: bool,
     pub(crate) synthetic: bool,
+    /// Caches of so many pools are judged; everything else is of the first.
+    pub(crate) pools: u64,
     pub(crate) interval_ms: u64,
     pub(crate) min_gap_ms: u64,
     /// Issuances, or changes, a second that were asked for.
@@ -117,6 +119,7 @@ impl Report {
             duration_s: verdict.lasted as f64 / 1e9,
             interrupted: false,
             synthetic: args.synthetic,
+            pools: args.pools,
             interval_ms: args.interval_ms,
             min_gap_ms: args.min_gap_ms,
             rate: 0.0,
@@ -235,6 +238,13 @@ impl Report {
             "{:.0} s{early}: {} {what} by {how}, {rate:.1} a second of {:.1} asked for; a push every {} ms and {} ms apart",
             self.duration_s, self.issued, self.rate, self.interval_ms, self.min_gap_ms,
         )?;
+        if self.pools > 1 {
+            writeln!(
+                f,
+                "caches are those of {} pools, everything else is of the first",
+                self.pools
+            )?;
+        }
         if let Some(most) = self.max_rate {
             writeln!(f, "the most that could be issued here was {most:.0} a second")?;
         }

@@ -54,7 +54,7 @@ pub(crate) struct Final {
 /// # Errors
 /// If something did not run that should. What was measured and found wrong is in the report.
 pub(crate) async fn soak(args: &SoakArgs, dir: PathBuf, stop: CancellationToken) -> anyhow::Result<Report> {
-    let judge = Judge::new()?;
+    let judge = Judge::new(args.pools)?;
     let source = match (args.synthetic, args.rate) {
         (true, Rate::PerSecond(rate)) => Source::Ledger {
             rate,
@@ -70,8 +70,14 @@ pub(crate) async fn soak(args: &SoakArgs, dir: PathBuf, stop: CancellationToken)
         pushed: true,
         consumer: None,
         mint_dashboard: None,
+        pools: args.pools,
+        breakable: args.faults.is_some(),
     };
-    eprintln!("soak: starting the pool and the mint, data in {}", setup.dir.display());
+    let pools = match args.pools {
+        1 => "the pool".to_owned(),
+        more => format!("{more} pools"),
+    };
+    eprintln!("soak: starting {pools} and the mint, data in {}", setup.dir.display());
     let system = System::start(setup, judge.clone()).await?;
     let mut soak = Soak::begin(args, system, judge).await?;
     let measured = soak.measure(args, &stop).await?;
@@ -127,8 +133,9 @@ impl Soak {
                 judge.judge();
                 let all = {
                     let state = judge.lock();
-                    [&state.cache, &state.http, &state.sse]
-                        .iter()
+                    state
+                        .caches()
+                        .chain([&state.http, &state.sse])
                         .all(|place| place.version().is_some())
                 };
                 if all {
@@ -241,7 +248,7 @@ impl Soak {
         let meter = system.meter().clone();
         system.stop().await?;
         last.equal = last.differences.is_empty();
-        let verdict = self.judge.verdict(measured.until);
+        let verdict = self.judge.verdict(measured.until)?;
         let mut report = Report::new(args, &verdict, &mut meter.lock(), &last);
         report.issued = measured.issued;
         report.rate = self.rate;
@@ -338,16 +345,12 @@ async fn differ(http: &Client, dashboard: SocketAddr, expected: Option<EhashTota
         Ok(stats) => Truth::shown(&stats).map(|shown| totals(&shown)),
         Err(error) => return vec![format!("the API does not answer: {error:#}")],
     };
-    let (cache, sse) = {
-        let state = judge.lock();
-        (
-            state.cache.last().map(|shown| shown.totals),
-            state.sse.last().map(|shown| shown.totals),
-        )
-    };
-    let places = [("cache", cache), ("http", api), ("sse", sse)];
-    let wrong = places.into_iter().filter(|(_, shown)| *shown != Some(expected));
-    wrong
+    let state = judge.lock();
+    let watched = state.caches().chain([&state.sse]);
+    let watched = watched.map(|place| (place.name(), place.last().map(|shown| shown.totals)));
+    watched
+        .chain([("http", api)])
+        .filter(|(_, shown)| *shown != Some(expected))
         .map(|(place, shown)| format!("{place} shows {shown:?}, the database holds {expected:?}"))
         .collect()
 }

@@ -90,6 +90,12 @@ impl Spread {
         self.weight
     }
 
+    /// Which part of the weight has at most this value, to a microsecond.
+    pub(crate) fn share_up_to(&self, value: Nanos) -> f64 {
+        // A histogram of nothing would say 0 of 0.
+        self.histogram.count_between(0, value / UNIT) as f64 / (self.histogram.len().max(1)) as f64
+    }
+
     /// `None` if nothing was added.
     pub(crate) fn figures(&self) -> Option<Figures> {
         let quantile = |q| millis(self.histogram.value_at_quantile(q).saturating_mul(UNIT).min(self.max) as f64);
@@ -148,6 +154,8 @@ mod tests {
         near(figures.p50, 0.0);
         // The upper half of the time that is not 0.
         near(figures.p99, 10.0);
+        near(spread.share_up_to(10 * MS), 0.99);
+        near(spread.share_up_to(20 * MS), 1.0);
         near(figures.max, 20.0);
     }
 

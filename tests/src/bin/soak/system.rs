@@ -1,7 +1,8 @@
 //! The mint, the pool and the network between them: started, broken and mended.
 //!
-//! All ports stay the same over restarts. The mint dials the pool through a proxy in this process, which is how the link
-//! is cut, slowed down and made half-open without being root.
+//! All ports stay the same over restarts. Where the link is to be cut, slowed down and made half-open, the mint dials the
+//! pool through a proxy in this process: that needs no root, and costs each push two wake-ups more. More pools than one are
+//! dialled directly and left in peace.
 
 use std::{
     net::SocketAddr,
@@ -53,6 +54,10 @@ pub(crate) struct Setup {
     pub(crate) consumer: Option<Consumer>,
     /// Where the mint's own page is; on any port by default.
     pub(crate) mint_dashboard: Option<SocketAddr>,
+    /// How many pools the mint has.
+    pub(crate) pools: u64,
+    /// Whether the link to the first is to be broken.
+    pub(crate) breakable: bool,
 }
 
 /// What shows the mint's figures instead of the pool's cache.
@@ -74,12 +79,16 @@ pub(crate) struct System {
     judge: Judge,
     meter: Meter,
     addresses: Addresses,
-    proxy: Proxy,
-    authority: AuthorityPublicKey,
+    proxy: Option<Proxy>,
+    targets: Vec<Target>,
     mint: Option<Process>,
     pool: Option<Process>,
+    others: Vec<Process>,
     consumer: Option<Process>,
 }
+
+/// Where the mint finds a pool.
+type Target = (SocketAddr, AuthorityPublicKey);
 
 /// Where everything is.
 #[derive(Clone, Copy, Debug)]
@@ -102,15 +111,20 @@ impl System {
             link: port(),
             asker: port(),
         };
-        let proxy = Proxy::start(addresses.link).await;
-        let pool_config = setup.write_pool("pool", addresses.link, addresses.dashboard)?;
-        let authority = pool::authority(&pool_config)?.public();
-        let mut pools = vec![(proxy.address(), authority)];
-        if let Some(Consumer::Asker(_)) = setup.consumer {
-            let config = setup.write_pool("asker", addresses.asker, addresses.dashboard)?;
-            pools.push((addresses.asker, pool::authority(&config)?.public()));
+        let (_, authority) = setup.write_pool("pool", addresses.link, addresses.dashboard)?;
+        let proxy = match setup.breakable {
+            true => Some(Proxy::start(addresses.link).await),
+            false => None,
+        };
+        let dialled = proxy.as_ref().map_or(addresses.link, Proxy::address);
+        let mut targets = vec![(dialled, authority)];
+        for other in setup.others() {
+            targets.push(setup.write_pool(&other, port(), ([127, 0, 0, 1], 0).into())?);
         }
-        setup.write_mint(&addresses, &pools)?;
+        if let Some(Consumer::Asker(_)) = setup.consumer {
+            targets.push(setup.write_pool("asker", addresses.asker, addresses.dashboard)?);
+        }
+        setup.write_mint(&addresses, &targets)?;
         let meter = Meter::new(addresses.dashboard)?;
         let mut system = Self {
             setup,
@@ -118,12 +132,14 @@ impl System {
             meter,
             addresses,
             proxy,
-            authority,
+            targets,
             mint: None,
             pool: None,
+            others: Vec::new(),
             consumer: None,
         };
         system.start_pool().await?;
+        system.start_others().await?;
         system.start_mint().await?;
         system.start_consumer().await?;
         Ok(system)
@@ -133,8 +149,12 @@ impl System {
         self.addresses
     }
 
-    pub(crate) fn proxy(&self) -> &Proxy {
-        &self.proxy
+    /// What breaks the link to the first pool.
+    ///
+    /// # Errors
+    /// If that is not to be broken.
+    pub(crate) fn proxy(&self) -> anyhow::Result<&Proxy> {
+        self.proxy.as_ref().context("the link is not to be broken")
     }
 
     /// The mint's database.
@@ -155,18 +175,14 @@ impl System {
     /// # Errors
     /// If a process has ended that nobody has told to.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        for (name, process) in [
-            ("mint", &mut self.mint),
-            ("pool", &mut self.pool),
-            ("consumer", &mut self.consumer),
-        ] {
-            if let Some(process) = process {
-                anyhow::ensure!(
-                    !process.has_ended()?,
-                    "the {name} has ended by itself: see {}",
-                    self.setup.log(name).display()
-                );
-            }
+        let first = [&mut self.mint, &mut self.pool, &mut self.consumer];
+        for process in first.into_iter().flatten().chain(&mut self.others) {
+            let name = process.name().to_owned();
+            anyhow::ensure!(
+                !process.has_ended()?,
+                "the {name} has ended by itself: see {}",
+                self.setup.log(&name).display()
+            );
         }
         Ok(())
     }
@@ -219,7 +235,7 @@ impl System {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let mut outcome = Ok(());
         let in_order = [self.mint.take(), self.consumer.take(), self.pool.take()];
-        for mut process in in_order.into_iter().flatten() {
+        for mut process in in_order.into_iter().flatten().chain(self.others) {
             outcome = outcome.and(process.stop().await);
         }
         outcome
@@ -239,11 +255,12 @@ impl System {
                 let push = &self.setup.push;
                 let mut args = vec![
                     "ledger".into(),
-                    self.proxy.address().to_string(),
-                    self.authority.to_string(),
+                    rate.to_string(),
+                    units.to_string(),
+                    version.to_string(),
                 ];
-                args.extend([rate.to_string(), units.to_string(), version.to_string()]);
                 args.extend([push.interval(), push.min_gap()].map(|time| time.as_millis().to_string()));
+                args.extend(self.targets.iter().map(|(address, key)| format!("{address}={key}")));
                 args
             }
         };
@@ -259,6 +276,16 @@ impl System {
             self.judge.hear_mint()
         };
         self.pool = Some(self.spawn(Role::Pool, "pool", args, hear).await?);
+        Ok(())
+    }
+
+    async fn start_others(&mut self) -> anyhow::Result<()> {
+        for (index, name) in self.setup.others().enumerate() {
+            let args = vec!["pool".into(), self.setup.config(&name)];
+            let hear = self.judge.hear_other(index);
+            let other = Process::start(&name, args, &self.setup.log(&name), hear).await?;
+            self.others.push(other);
+        }
         Ok(())
     }
 
@@ -287,7 +314,7 @@ impl System {
         Ok(())
     }
 
-    async fn spawn(&self, role: Role, name: &'static str, args: Vec<String>, hear: Hear) -> anyhow::Result<Process> {
+    async fn spawn(&self, role: Role, name: &str, args: Vec<String>, hear: Hear) -> anyhow::Result<Process> {
         let process = Process::start(name, args, &self.setup.log(name), hear).await?;
         self.meter.started(role, process.pid());
         Ok(process)
@@ -303,9 +330,15 @@ impl Setup {
         self.dir.join(name).with_extension("log")
     }
 
-    fn write_pool(&self, name: &str, link: SocketAddr, dashboard: SocketAddr) -> anyhow::Result<PoolConfig> {
+    /// The names of all pools but the first.
+    fn others(&self) -> impl Iterator<Item = String> + use<> {
+        (2..=self.pools).map(|pool| format!("pool-{pool}"))
+    }
+
+    /// Where the mint finds it.
+    fn write_pool(&self, name: &str, link: SocketAddr, dashboard: SocketAddr) -> anyhow::Result<Target> {
         // With another number for them, statistics are not negotiated.
-        let extensions = if self.pushed || name != "pool" {
+        let extensions = if self.pushed || name == "asker" {
             ""
         } else {
             "[mint_link.extensions]\nstats = 0x4D5E\n"
@@ -315,14 +348,11 @@ impl Setup {
              [dashboard]\nlisten = \"{dashboard}\"\n",
             self.dir.join(name),
         );
-        self.write(name, &text)
+        let config: PoolConfig = self.write(name, &text)?;
+        Ok((link, pool::authority(&config)?.public()))
     }
 
-    fn write_mint(
-        &self,
-        addresses: &Addresses,
-        pools: &[(SocketAddr, AuthorityPublicKey)],
-    ) -> anyhow::Result<MintConfig> {
+    fn write_mint(&self, addresses: &Addresses, pools: &[Target]) -> anyhow::Result<MintConfig> {
         let mut text = format!(
             "data_dir = {:?}\n[http]\nlisten = \"{}\"\n[dashboard]\nlisten = \"{}\"\n\
              [push]\ninterval_ms = {}\nmin_gap_ms = {}\n",

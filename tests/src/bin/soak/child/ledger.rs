@@ -13,8 +13,11 @@ use anyhow::Context as _;
 use clap::Args;
 use mint_link::{MintKey, MintLink, PoolTarget};
 use stats_push::{EhashTotals, PerState, PushConfig, RunId, Totals, UnitStats, UnixMillis};
-use sv2_transport::AuthorityPublicKey;
-use tokio::sync::{mpsc, watch};
+use sv2_transport::KeyError;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,10 +32,6 @@ const TICK: Duration = Duration::from_millis(1);
 /// For a ledger without a mint.
 #[derive(Debug, Args)]
 pub(crate) struct LedgerArgs {
-    /// Where its pool listens
-    pub(crate) pool: String,
-    /// The pool's key
-    pub(crate) authority: AuthorityPublicKey,
     /// Changes a second
     pub(crate) rate: f64,
     /// Currency units, among which the changes go round
@@ -43,6 +42,18 @@ pub(crate) struct LedgerArgs {
     pub(crate) interval_ms: u64,
     /// `push.min_gap_ms`
     pub(crate) min_gap_ms: u64,
+    /// Its pools, each `ADDRESS=KEY`
+    #[arg(required = true, value_parser = target)]
+    pub(crate) pools: Vec<PoolTarget>,
+}
+
+fn target(text: &str) -> Result<PoolTarget, String> {
+    let (address, key) = text.split_once('=').ok_or("expected ADDRESS=KEY")?;
+    let authority = key.parse().map_err(|error: KeyError| error.to_string())?;
+    Ok(PoolTarget {
+        address: address.into(),
+        authority,
+    })
 }
 
 /// Changes and pushes until the stop.
@@ -65,11 +76,8 @@ pub(super) async fn run(args: LedgerArgs, stop: CancellationToken) -> anyhow::Re
         ..MintLink::new(MintKey::generate(), quotes, sender.subscribe(), RunId::random())
     };
     let stop_link = CancellationToken::new();
-    let target = PoolTarget {
-        address: args.pool.into(),
-        authority: args.authority,
-    };
-    let running = tokio::spawn(link.connect(target, stop_link.clone()).1);
+    let connect = |target| link.connect(target, stop_link.clone()).1;
+    let links: JoinSet<()> = args.pools.into_iter().map(connect).collect();
     drop(link);
     // Nobody mines: no quote is asked for.
     tokio::spawn(async move { while no_quotes.recv().await.is_some() {} });
@@ -84,7 +92,8 @@ pub(super) async fn run(args: LedgerArgs, stop: CancellationToken) -> anyhow::Re
         .context("the ledger's thread has panicked")?;
     // As a mint: when nothing changes any more, the last push has it all.
     stop_link.cancel();
-    Ok(running.await?)
+    links.join_all().await;
+    Ok(())
 }
 
 /// Makes the changes that are due at each tick, until the stop.

@@ -5,12 +5,13 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Method, ROUNDS, Row};
+use crate::{clock::Nanos, spread::Spread};
 
 /// The table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
     rate: f64,
-    rows: Vec<Line>,
+    pub(super) rows: Vec<Line>,
     /// What was not measured, and why.
     missing: Vec<String>,
     complaints: Vec<String>,
@@ -19,8 +20,8 @@ pub(crate) struct Table {
 
 /// A row as it is told: per second of its slices, CPU in per cent of one core.
 #[derive(Debug, Serialize)]
-struct Line {
-    method: String,
+pub(super) struct Line {
+    pub(super) method: String,
     seconds: f64,
     issued_per_s: f64,
     staleness_mean_ms: f64,
@@ -31,6 +32,19 @@ struct Line {
     bytes_per_s: f64,
     mint_cpu_percent: f64,
     pool_cpu_percent: f64,
+    /// In what part of the time staleness was at most so many milliseconds.
+    pub(super) staleness_shares: Vec<(f64, f64)>,
+}
+
+/// The staleness that the shares are told for: from 0.1 ms to 10 s in equal steps of the logarithm, 24 to each tenfold.
+pub(super) const SHARES_MS: std::ops::Range<f64> = 0.1..10_000.0;
+const SHARES: i32 = 5 * 24;
+
+fn shares(staleness: &Spread) -> Vec<(f64, f64)> {
+    let millis = (0..=SHARES).map(|step| SHARES_MS.start * 10_f64.powf(f64::from(step) / 24.0));
+    millis
+        .map(|ms| (ms, staleness.share_up_to((ms * 1e6) as Nanos)))
+        .collect()
 }
 
 impl Table {
@@ -53,6 +67,7 @@ impl Table {
                 bytes_per_s: row.bytes as f64 / row.seconds,
                 mint_cpu_percent: 100.0 * row.cpu[0] / row.seconds,
                 pool_cpu_percent: 100.0 * row.cpu[1] / row.seconds,
+                staleness_shares: shares(&row.staleness),
             })
         });
         Self {

@@ -7,10 +7,10 @@ use rustix::time::{ClockId, clock_gettime};
 use stats_push::UnixMillis;
 
 /// A reading of the monotonic clock in nanoseconds.
-pub(crate) type Nanos = u64;
+pub type Nanos = u64;
 
 /// Now.
-pub(crate) fn now() -> Nanos {
+pub fn now() -> Nanos {
     let time = clock_gettime(ClockId::Monotonic);
     let (seconds, nanos) = (
         u64::try_from(time.tv_sec).unwrap_or(0),
@@ -21,7 +21,7 @@ pub(crate) fn now() -> Nanos {
 
 /// What this clock showed at `instant`. Should this thread be preempted between the two readings that it takes, it reads
 /// again; what error remains is below 10 us, and late rather than early.
-pub(crate) fn of(instant: Instant) -> Nanos {
+pub fn of(instant: Instant) -> Nanos {
     let mut late = u64::MAX;
     for _ in 0..8 {
         let before = now();
@@ -37,12 +37,12 @@ pub(crate) fn of(instant: Instant) -> Nanos {
 
 /// What this clock showed when the wall clock of this machine showed `wall`: to a millisecond, as far as the wall clock
 /// was not set in between. The millisecond is cut off, so the result is up to one too early.
-pub(crate) fn of_wall(wall: UnixMillis) -> Nanos {
+pub fn of_wall(wall: UnixMillis) -> Nanos {
     let ago = u64::try_from(UnixMillis::now().millis_since(wall)).unwrap_or(0);
     now().saturating_sub(ago * 1_000_000)
 }
 
 /// A duration in this clock's unit.
-pub(crate) fn nanos(duration: Duration) -> Nanos {
+pub fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
