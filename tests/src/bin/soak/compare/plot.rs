@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::table::{SHARES_MS, Table};
 
-const SIZE: (u32, u32) = (900, 420);
+const SIZE: (u32, u32) = (900, 440);
 /// Of Okabe and Ito, which everybody can tell apart; the first is the push.
 const COLORS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
@@ -37,11 +37,13 @@ impl Table {
             .light_line_style(TRANSPARENT)
             .x_desc("for how long what is shown has differed from what the mint has committed")
             .y_desc("% of the time at most so long")
+            .y_label_formatter(&|percent| format!("{percent}"))
+            .axis_desc_style(("sans-serif", 16))
             .x_label_formatter(&|ms| match *ms {
                 ms if ms < 1000.0 => format!("{ms} ms"),
                 ms => format!("{} s", ms / 1000.0),
             })
-            .label_style(("sans-serif", 13))
+            .label_style(("sans-serif", 15))
             .draw()?;
         for (row, color) in self.rows.iter().zip(COLORS) {
             let line = row.staleness_shares.iter().map(|(ms, share)| (*ms, 100.0 * share));
@@ -52,8 +54,8 @@ impl Table {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::MiddleRight)
-            .label_font(("sans-serif", 13))
+            .position(SeriesLabelPosition::MiddleLeft)
+            .label_font(("sans-serif", 15))
             .background_style(WHITE)
             .draw()?;
         area.present()?;

@@ -36,9 +36,9 @@ pub(super) struct Line {
     pub(super) staleness_shares: Vec<(f64, f64)>,
 }
 
-/// The staleness that the shares are told for: from 0.1 ms to 10 s in equal steps of the logarithm, 24 to each tenfold.
-pub(super) const SHARES_MS: std::ops::Range<f64> = 0.1..10_000.0;
-const SHARES: i32 = 5 * 24;
+/// The staleness that the shares are told for: from 10 us to 10 s in equal steps of the logarithm, 24 to each tenfold.
+pub(super) const SHARES_MS: std::ops::Range<f64> = 0.01..10_000.0;
+const SHARES: i32 = 6 * 24;
 
 fn shares(staleness: &Spread) -> Vec<(f64, f64)> {
     let millis = (0..=SHARES).map(|step| SHARES_MS.start * 10_f64.powf(f64::from(step) / 24.0));
@@ -95,13 +95,13 @@ impl fmt::Display for Table {
         )?;
         writeln!(
             f,
-            "{:<36}{:>12}{:>12}{:>9}{:>12}{:>10}{:>11}{:>11}",
+            "{:<36}{:>12}{:>12}{:>10}{:>12}{:>10}{:>11}{:>11}",
             "method", "stale: mean", "p99", "to push", "messages/s", "bytes/s", "CPU mint", "CPU pool"
         )?;
         for row in &self.rows {
             writeln!(
                 f,
-                "{:<36}{:>9.2} ms{:>9.1} ms{:>8.1}x{:>12.2}{:>10.0}{:>9.2} %{:>9.2} %",
+                "{:<36}{:>9.3} ms{:>9.1} ms{:>9.0}x{:>12.2}{:>10.0}{:>9.2} %{:>9.2} %",
                 row.method,
                 row.staleness_mean_ms,
                 row.staleness_p99_ms,
