@@ -26,13 +26,20 @@ function tellAge(ms) {
   countAge();
 }
 
+/** The server tells something every 5 s at least, by stream or when asked. */
+const SILENCE_MS = 6_000;
+
 function countAge() {
-  showAge(told.age === null ? null : told.age + performance.now() - told.at);
+  const silence = performance.now() - told.at;
+  const age = told.age === null ? null : told.age + silence;
+  showAge(age);
+  // Numbers beyond their own limit are not live, although nobody is heard to say so.
+  if (latest?.status === 'live' && age > latest.stale_after_ms && silence > SILENCE_MS) showStatus('offline');
 }
 
-setInterval(countAge, 500);
-
 let latest = null;
+
+setInterval(countAge, 500);
 
 /** The charts get totals while they are live, as the server's history does. */
 function chart({ status, quotes_redeemed: redeemed, quotes_by_state: states, stale_after_ms: staleAfterMs }, ageMs) {

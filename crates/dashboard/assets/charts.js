@@ -17,6 +17,12 @@ const hours = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-d
 const days = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short', hourCycle: 'h23' });
 
+/** Steps of an axis that counts things. */
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
+/** Steps of an axis of ages, in milliseconds: those that `age` writes whole. */
+const AGES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 172800, 432000].map((s) => s * 1000);
+
 /** What a chart shows: its series, each with its name, its colour's class, how it is written, and how it is made. */
 const CHARTS = {
   rate: {
@@ -33,7 +39,7 @@ const CHARTS = {
       { name: 'unpaid', column: 'unpaid', colour: 'unpaid', form: grouped, right: true },
     ],
     axis: compact,
-    whole: true,
+    steps: WHOLE,
     free: true,
   },
   age: {
@@ -42,6 +48,7 @@ const CHARTS = {
       { name: 'stale beyond', column: 'stale_ms', colour: 'paid', form: age, dash: [4, 4], still: true },
     ],
     axis: (ms) => (ms === 0 ? '0' : age(ms)),
+    steps: AGES,
   },
   hashrate: {
     series: [{ name: 'all miners', column: 'hashrate', colour: 'issued', form: hashrate, fill: true }],
@@ -110,9 +117,6 @@ class Slots {
     return Array.from({ length: this.length }, (_, index) => this.from + index * this.step);
   }
 }
-
-/** Steps of an axis that counts things. */
-const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 const translucent = (colour) => colour.replace(/^rgb\((.*)\)$/, 'rgba($1, 0.13)');
 
@@ -187,7 +191,7 @@ class Chart {
       // Beside each other, short numbers may all read the same.
       return new Set(texts).size === texts.length ? texts : splits.map(grouped);
     };
-    const incrs = this.spec.whole ? WHOLE : undefined;
+    const incrs = this.spec.steps;
     const colours = this.values.map(({ key }) => getComputedStyle(key).backgroundColor);
     const right = this.spec.series.some((series) => series.right);
     const fromZero = (_, low, high) => [0, high > 0 ? high * 1.1 : 4];

@@ -65,12 +65,12 @@ export const compact = (number) => short.format(number);
 
 const listener = (address) => address.replace(/^(0\.0\.0\.0|\[::\]):(\d+)$/, "port $2 of this pool's host");
 
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
 
 /** A time in the reader's own zone. */
 export const time = (rfc3339) => local.format(new Date(rfc3339));
 
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'full' });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'full', hourCycle: 'h23' });
 
 /** The same with its zone by name, and in UTC: for who wants to know exactly. */
 export const zoned = (rfc3339) => `${exact.format(new Date(rfc3339))} (${rfc3339})`;

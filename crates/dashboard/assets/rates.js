@@ -21,7 +21,7 @@ function minutes({ redeemed }) {
 export function showRates(history) {
   history.rates.forEach(({ window_s: window, over_s: over }, index) => {
     const known = over !== null && over * 10 >= window * 9;
-    write(document.querySelector(`[data-rate="${IDS[index]}"]`), known ? '' : over === null ? 'not known now' : `${age(over * 1000)} so far`);
+    write(document.querySelector(`[data-rate="${IDS[index]}"]`), known ? '' : over === null ? 'not known now' : `${age(over * 1000)} known`);
   });
   const each = minutes(history);
   const highest = each.some((count) => count !== null) ? Math.max(...each) : null;

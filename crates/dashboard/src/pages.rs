@@ -41,7 +41,7 @@ pub(crate) fn pool(view: &MintView, history: &History, own: &PoolView) -> askama
         templates: Templates::new(own.template.as_ref()),
         miners: Miners::new(own),
         connect: own::connect(own.mining.as_ref()),
-        origin: origin(&stats),
+        origin: origin(&stats, Host::Pool),
         badge,
     }
     .render()
@@ -60,7 +60,7 @@ pub(crate) fn mint(view: &MintView, history: &History, links: Option<&LinksView>
         links: links.map(Links::new),
         units_note: units_note(units.len(), stats.units_total),
         units: units.iter().rev().map(UnitRow::new).collect(),
-        origin: origin(&stats),
+        origin: origin(&stats, host),
         badge,
     }
     .render()
@@ -291,7 +291,17 @@ fn widths(counts: PerState) -> [u64; 3] {
 
 type Origin = Vec<(&'static str, Cell)>;
 
-fn origin(stats: &MintStats<'_>) -> Origin {
+/// What only a pool has to tell, of its connection with the mint.
+const OF_A_CONNECTION: [&str; 6] = [
+    "mint-peer",
+    "mint-proven",
+    "received-at",
+    "push-reason",
+    "mint-restarts",
+    "clock-skew",
+];
+
+fn origin(stats: &MintStats<'_>, host: Host) -> Origin {
     let mint = &stats.mint;
     let text = |id, field, text: Option<&str>| Cell::new(id, field, "text", text.map(str::to_owned));
     let proven = mint.proven.map(|proven| if proven { "yes" } else { "no" }.to_owned());
@@ -299,7 +309,7 @@ fn origin(stats: &MintStats<'_>) -> Origin {
     let interval = stats.interval_ms.map(|ms| format::span(Duration::from_millis(ms)));
     let stale_after = stats.stale_after_ms.map(|ms| format::span(Duration::from_millis(ms)));
     let skew = stats.clock_skew_ms.map(format::skew);
-    vec![
+    let mut rows = vec![
         ("Mint's address", text("mint-peer", "mint.peer", mint.peer)),
         ("Mint's key", text("mint-key", "mint.public_key", mint.public_key)),
         ("Key proven", Cell::new("mint-proven", "mint.proven", "yesno", proven)),
@@ -330,7 +340,11 @@ fn origin(stats: &MintStats<'_>) -> Origin {
             "Mint's clock ahead",
             Cell::new("clock-skew", "clock_skew_ms", "skew", skew),
         ),
-    ]
+    ];
+    if host == Host::Mint {
+        rows.retain(|(_, cell)| !OF_A_CONNECTION.contains(&cell.id));
+    }
+    rows
 }
 
 fn units_note(listed: usize, total: Option<u16>) -> String {

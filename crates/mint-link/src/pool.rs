@@ -243,15 +243,16 @@ impl PoolLink {
     }
 
     fn open_session(&self, info: &SessionInfo) -> CacheSession {
-        let session = self.cache.open_session(Peer {
+        let peer = Peer {
             address: info.address.to_string(),
             public_key: info.public_key.map(|key| key.to_string()),
             proven: info.is_proven(),
-        });
+        };
         if info.extensions.stats {
-            session.negotiated();
+            self.cache.open_negotiated_session(peer)
+        } else {
+            self.cache.open_session(peer)
         }
-        session
     }
 }
 

@@ -199,11 +199,20 @@ impl SnapshotCache {
     /// A session with a mint is ready: from here on this one decides, whatever older one is still open (P8). Until
     /// [`CacheSession::negotiated`] the status is `unsupported`. Dropping the session means disconnected.
     pub fn open_session(&self, peer: Peer) -> CacheSession {
+        self.open(peer, false)
+    }
+
+    /// The same for a session that has negotiated the extension already: no reader sees it as `unsupported`.
+    pub fn open_negotiated_session(&self, peer: Peer) -> CacheSession {
+        self.open(peer, true)
+    }
+
+    fn open(&self, peer: Peer, negotiated: bool) -> CacheSession {
         let mut writing = self.shared.lock();
         writing.newest_session += 1;
         let id = writing.newest_session;
         self.shared.change(&writing, |view| {
-            view.connection = Connection::Up { negotiated: false };
+            view.connection = Connection::Up { negotiated };
             view.peer = Some(Arc::new(peer));
             view.round_trip = None;
             view.counters.sessions += 1;

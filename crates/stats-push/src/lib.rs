@@ -46,8 +46,7 @@
 //!
 //! // The pool: a mint has connected, negotiated the extension and proven who it is; a frame arrives.
 //! let cache = SnapshotCache::new();
-//! let session = cache.open_session(Peer { address: "127.0.0.1:51234".into(), public_key: None, proven: false });
-//! session.negotiated();
+//! let session = cache.open_negotiated_session(Peer { address: "127.0.0.1:51234".into(), public_key: None, proven: false });
 //! assert_eq!(message_type, 0x84);
 //! session.apply(Snapshot::decode(&payload)?, Instant::now());
 //!

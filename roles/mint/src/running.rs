@@ -282,12 +282,11 @@ impl OwnPage {
         cache: &SnapshotCache,
     ) -> Self {
         let (publisher, handle) = Publisher::new(totals, run_id, config.push);
-        let session = cache.open_session(Peer {
+        let session = cache.open_negotiated_session(Peer {
             address: "this mint".into(),
             public_key: Some(public_key.to_string()),
             proven: true,
         });
-        session.negotiated();
         Self {
             publisher,
             handle,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use stats_push::Status;
+use stats_push::{Status, UnixMillis};
 
 use super::age_text;
-use crate::stats::MintStats;
+use crate::{format, stats::MintStats};
 
 /// Whose dashboard it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub(super) struct Badge {
     pub(super) short: &'static str,
     pub(super) age_ms: Option<u64>,
     pub(super) age: String,
+    /// When the page was rendered, for whoever sees nothing newer.
+    pub(super) loaded: String,
     texts: &'static [Text],
 }
 
@@ -156,6 +158,7 @@ impl Badge {
             short: text.map_or("", |text| text.short),
             age_ms,
             age,
+            loaded: format::readable(UnixMillis::now()).unwrap_or_default(),
             texts,
         }
     }

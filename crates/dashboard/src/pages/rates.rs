@@ -59,7 +59,7 @@ impl Rates {
 
 fn so_far(rate: &RateJson) -> String {
     match rate.over_s {
-        Some(over) if over * 10 < rate.window_s * 9 => format!("{} so far", format::age(Duration::from_secs(over))),
+        Some(over) if over * 10 < rate.window_s * 9 => format!("{} known", format::age(Duration::from_secs(over))),
         Some(_) => String::new(),
         None => "not known now".to_owned(),
     }
@@ -134,7 +134,7 @@ mod tests {
             per_minute: Some(1.0),
             over_s,
         };
-        assert_eq!(so_far(&rate(Some(730))), "12 min so far");
+        assert_eq!(so_far(&rate(Some(730))), "12 min known");
         assert_eq!(so_far(&rate(Some(3300))), "");
         assert_eq!(so_far(&rate(None)), "not known now");
     }

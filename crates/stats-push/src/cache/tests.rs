@@ -274,3 +274,20 @@ fn the_time_of_an_answer_is_that_of_the_newest_session_and_news() {
     assert_eq!(cache.load().round_trip, Some(9 * MS));
     assert!(cache.load().revision > revision);
 }
+
+#[test]
+fn p9_a_session_that_has_negotiated_before_is_never_unsupported() {
+    let cache = SnapshotCache::new();
+    let told = cache.changed();
+    let session = cache.open_negotiated_session(peer("a"));
+    let view = cache.load();
+    assert_eq!(view.connection, Connection::Up { negotiated: true });
+    assert_eq!(*told.borrow(), view.revision);
+    assert_eq!(
+        view.revision,
+        Revision(1),
+        "one change, so that nobody can wake up between two"
+    );
+    session.negotiated();
+    assert_eq!(cache.load().revision, Revision(1));
+}

@@ -108,7 +108,17 @@ pub(crate) fn shortened(user_identity: &str) -> String {
 }
 
 fn shown(char: char) -> char {
-    if char.is_control() { '\u{fffd}' } else { char }
+    if char.is_control() || turns_text(char) {
+        '\u{fffd}'
+    } else {
+        char
+    }
+}
+
+/// The explicit formatting characters of Unicode's bidirectional algorithm (UAX 9, section 2): with them a name could
+/// read as another one.
+fn turns_text(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -200,6 +210,7 @@ mod tests {
         assert_eq!(shortened(&format!("{KEY}.rig7")), "0279be66…1798.rig7");
         assert_eq!(shortened("alice"), "alice");
         assert_eq!(shortened("alice.\n"), "alice.\u{fffd}");
+        assert_eq!(shortened("alice.\u{202e}live"), "alice.\u{fffd}live");
         assert_eq!(shortened("thirteenchars"), "thirteenchars");
         assert_eq!(shortened("fourteen-chars"), "fourteen…hars");
         assert_eq!(
