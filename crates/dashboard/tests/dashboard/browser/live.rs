@@ -1,6 +1,7 @@
 //! The page keeps up: with the mint, with its own server, and after it was out of sight.
 
 use dashboard::{History, Limits};
+use peer_test::proxy::{Proxy, Weather};
 
 use super::*;
 use crate::support::{Setup, history_file};
@@ -131,4 +132,33 @@ async fn without_scripts_the_numbers_are_in_the_page() {
         let file = PathBuf::from(folder).join("pool-without-scripts-light-390.png");
         browser.screenshot(&file).await.unwrap();
     }
+}
+
+/// What the page has seen says live, and the server, or the network before it, freezes.
+#[tokio::test]
+async fn a_page_that_hears_nothing_does_not_go_on_saying_live() {
+    let server = Server::pool().await;
+    let proxy = Proxy::start(server.base.trim_start_matches("http://").parse().unwrap()).await;
+    let session = server.connect();
+    let every_second = |issued| {
+        let mut snapshot = snapshot(issued, [unit("hash", issued)]);
+        snapshot.interval = Duration::from_secs(1);
+        session.apply(snapshot, Instant::now());
+    };
+    every_second(1);
+    let browser = Browser::start().await.unwrap();
+    browser.open(&format!("http://{}", proxy.address())).await.unwrap();
+    server.until_streams(1).await;
+    every_second(2);
+    browser.until_text("quotes-redeemed", "2").await.unwrap();
+    browser.until_text("status", "live").await.unwrap();
+    proxy.set(Weather::Swallowing);
+    // By its own clock, however busy the machine is: the limit is 3 s, and 6 s of silence are allowed.
+    let watched = "window.live = [], setInterval(() => {
+        if (document.getElementById('status').textContent === 'live') window.live.push(parseInt(document.getElementById('age').textContent) || 0);
+    }, 100)";
+    browser.eval(watched).await.unwrap();
+    browser.until_text("status", "no answer").await.unwrap();
+    let oldest = browser.eval("Math.max(...window.live)").await.unwrap();
+    assert!(oldest.as_u64().unwrap() <= 9, "live with numbers {oldest} s old");
 }
