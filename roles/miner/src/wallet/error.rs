@@ -71,6 +71,21 @@ pub enum WalletError {
     /// What was to be received is something else.
     #[error("this is no Cashu token; one begins with cashuA or cashuB")]
     NoToken,
+    /// It is another mint's.
+    #[error(
+        "this token is of the mint at {theirs}; this wallet belongs to the mint at {ours}: receive it with another --data-dir and --mint {theirs}"
+    )]
+    TokenOfOtherMint {
+        /// The token's mint.
+        theirs: MintUrl,
+        /// The wallet's mint.
+        ours: MintUrl,
+    },
+    /// The mint takes in less at once.
+    #[error(
+        "this token has more pieces than its mint takes in one request; nothing is lost: ask its sender for several smaller tokens"
+    )]
+    TokenTooLong(#[source] cdk::Error),
     /// It is worth nothing any more.
     #[error("this token has been received already; if it was by this wallet, it is in its balance")]
     TokenSpent,

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use cdk::amount::SplitTarget;
 use cdk::nuts::{CheckStateRequest, Proof, Proofs, PublicKey, State, Token};
 use cdk::wallet::{ReceiveOptions, SendOptions};
 
@@ -15,15 +16,22 @@ use super::round::RoundError;
 use super::store::PIECES;
 use super::{recovery, restore};
 
+/// More pieces than this are made fewer before a token is made of them: mints take no more than 1,000 in one request.
+const MANY: usize = 200;
+
+/// As many are swapped for fewer at once.
+const SWAPPED: usize = 500;
+
 /// Where in the database's key-value store the pieces of tokens are that are being taken back.
 const RECLAIMING: (&str, &str) = ("miner", "reclaim");
 
 impl Redeemer {
     /// Takes this much ehash out of the wallet and hands it over as a Cashu token, which another wallet receives. Asks
-    /// the mint for change where the pieces don't fit. A token that can't be handed over is taken back.
+    /// the mint whether the pieces are worth something, and for change where they don't fit or are many. A token that
+    /// can't be handed over is taken back.
     ///
     /// # Errors
-    /// There is not so much in it, the mint can't be reached for the change, or the token can't be handed over.
+    /// There is not so much in it, the mint can't be reached, or the token can't be handed over.
     pub async fn send<H>(&self, amount: u64, hand_over: H) -> Result<(), WalletError>
     where
         H: FnOnce(&str) -> io::Result<()>,
@@ -37,6 +45,7 @@ impl Redeemer {
         H: FnOnce(&str) -> io::Result<()>,
     {
         self.recover().await?;
+        self.merge().await?;
         let wallet = self.wallet();
         let prepared = match wallet.prepare_send(amount.into(), SendOptions::default()).await {
             Err(cdk::Error::InsufficientFunds) => {
@@ -45,6 +54,14 @@ impl Redeemer {
             }
             prepared => prepared?,
         };
+        // An older copy of the database has pieces that are spent: without change nobody would notice.
+        let states = self.states(&prepared.proofs()).await;
+        if !matches!(&states, Ok(states) if states.values().all(|state| *state == State::Unspent)) {
+            prepared.cancel().await?;
+            states?;
+            restore::mark(&self.store().data_dir)?;
+            return Err(WalletError::Behind);
+        }
         let operation = prepared.operation_id();
         let token = prepared.confirm(None).await?;
         match hand_over(&token.to_string()) {
@@ -54,6 +71,25 @@ impl Redeemer {
                 Err(source) => Err(WalletError::NotTakenBack { lost, source }),
             },
         }
+    }
+
+    /// Swaps the smallest pieces for larger ones while there are many: each quote that was redeemed by itself has left some.
+    async fn merge(&self) -> Result<(), WalletError> {
+        let mut pieces = self.wallet().get_unspent_proofs().await?;
+        while pieces.len() > MANY {
+            let before = pieces.len();
+            pieces.sort_by_key(|piece| piece.amount);
+            pieces.truncate(SWAPPED);
+            let merging = self
+                .wallet()
+                .swap(None, SplitTarget::default(), pieces, None, false, false);
+            merging.await?;
+            pieces = self.wallet().get_unspent_proofs().await?;
+            if pieces.len() >= before {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Receives a Cashu token of this wallet's mint and unit; returns its amount.
@@ -71,7 +107,14 @@ impl Redeemer {
         let wallet = self.wallet();
         let keysets = wallet.mint_connector().get_mint_keysets().await?.keysets;
         // CDK would begin, and never be done with, what the mint refuses.
-        let states = self.states(&parsed.proofs(&keysets).map_err(cdk::Error::from)?).await?;
+        let pieces = parsed.proofs(&keysets).map_err(|error| match parsed.mint_url() {
+            Ok(theirs) if theirs != wallet.mint_url => WalletError::TokenOfOtherMint {
+                theirs,
+                ours: wallet.mint_url.clone(),
+            },
+            _ => cdk::Error::from(error).into(),
+        })?;
+        let states = self.states(&pieces).await?;
         match states.into_values().find(|state| *state != State::Unspent) {
             None => {
                 let received = wallet.receive(token, ReceiveOptions::default()).await;
@@ -204,10 +247,11 @@ impl Redeemer {
     }
 }
 
-/// Somebody else was faster to receive what was unspent a moment ago.
+/// Why the mint does not take in what was unspent a moment ago: somebody else was faster, or it is too much at once.
 fn outrun(error: cdk::Error) -> WalletError {
     match error {
         cdk::Error::TokenAlreadySpent => WalletError::TokenSpent,
+        error @ cdk::Error::MaxInputsExceeded { .. } => WalletError::TokenTooLong(error),
         other => other.into(),
     }
 }

@@ -547,6 +547,85 @@ async fn a_copy_that_is_found_out_while_sending_is_mended_by_the_next_try() {
 }
 
 #[tokio::test]
+async fn an_older_copy_makes_no_token_of_what_is_spent() {
+    let rig = Rig::start().await;
+    let wallet = rig.wallet().await;
+    let ids = rig.quotes(wallet.redeemer.locking_key(), [4, 8]).await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 12).await;
+    wallet.stop().await;
+    let copy = tempfile::tempdir().unwrap();
+    copy_database(&rig.config.data_dir, copy.path());
+    let other = WalletConfig::new(rig.config.mint_url.clone().unwrap(), rig.folder.path().join("other"));
+    let (receiver, _task) = Redeemer::open(&other).await.unwrap();
+    let (redeemer, task) = Redeemer::open(&rig.config).await.unwrap();
+    receiver.receive(&token_of(&redeemer, 4).await).await.unwrap();
+    drop((redeemer, task));
+    copy_database(copy.path(), &rig.config.data_dir);
+
+    // The 4 needs no change, so the mint is not asked for any.
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    let error = redeemer.send(4, |_| panic!("a token worth nothing")).await.unwrap_err();
+    assert!(matches!(error, WalletError::Behind), "{error}");
+    redeemer.restore().await.unwrap();
+    assert_eq!(redeemer.balance().await.unwrap(), 8);
+    assert_eq!(receiver.receive(&token_of(&redeemer, 4).await).await.unwrap(), 4);
+}
+
+async fn token_of(redeemer: &Redeemer, amount: u64) -> String {
+    let mut sent = String::new();
+    let hand_over = |token: &str| {
+        token.clone_into(&mut sent);
+        Ok(())
+    };
+    redeemer.send(amount, hand_over).await.unwrap();
+    sent
+}
+
+#[tokio::test]
+async fn a_token_of_many_small_earnings_has_few_pieces() {
+    let rig = Rig::start().await;
+    rig.proxy.set(Fault::HideBatches);
+    let wallet = rig.wallet().await;
+    let ids = rig
+        .quotes(wallet.redeemer.locking_key(), std::iter::repeat_n(1, 220))
+        .await;
+    wallet.redeemer.add(&ids).await.unwrap();
+    wallet.until(|progress| progress.redeemed_amount == 220).await;
+    wallet.stop().await;
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    assert_eq!(redeemer.wallet().get_unspent_proofs().await.unwrap().len(), 220);
+    let token = token_of(&redeemer, 220).await;
+    assert_eq!(redeemer.balance().await.unwrap(), 0);
+    let other = WalletConfig::new(rig.config.mint_url.clone().unwrap(), rig.folder.path().join("other"));
+    let (receiver, _task) = Redeemer::open(&other).await.unwrap();
+    let keysets = receiver
+        .wallet()
+        .mint_connector()
+        .get_mint_keysets()
+        .await
+        .unwrap()
+        .keysets;
+    let pieces = token
+        .parse::<cdk::nuts::Token>()
+        .unwrap()
+        .proofs(&keysets)
+        .unwrap()
+        .len();
+    assert!(pieces < 50, "{pieces} pieces");
+    assert_eq!(receiver.receive(&token).await.unwrap(), 220);
+}
+
+#[tokio::test]
+async fn a_token_of_another_mint_is_told_from_a_failure() {
+    let (rig, other) = (Rig::start().await, Rig::start().await);
+    let (_sender, token) = sent(&other).await;
+    let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
+    let error = redeemer.receive(&token).await.unwrap_err();
+    assert!(matches!(error, WalletError::TokenOfOtherMint { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_restore_ends_when_the_mint_hangs() {
     let rig = Rig::start().await;
     // A seed without a database.
@@ -583,13 +662,8 @@ async fn sent(rig: &Rig) -> (Redeemer, String) {
     wallet.until(|progress| progress.redeemed_amount == 12).await;
     wallet.stop().await;
     let (redeemer, _task) = Redeemer::open(&rig.config).await.unwrap();
-    let mut sent = String::new();
-    let hand_over = |token: &str| {
-        token.clone_into(&mut sent);
-        Ok(())
-    };
-    redeemer.send(4, hand_over).await.unwrap();
-    (redeemer, sent)
+    let token = token_of(&redeemer, 4).await;
+    (redeemer, token)
 }
 
 #[tokio::test]
