@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// Does what takes the longer the more there is, and so has no deadline of its own, as long as the mint answers.
-    async fn while_it_answers<T, E: From<cdk::Error>>(
+    pub(super) async fn while_it_answers<T, E: From<cdk::Error>>(
         &self,
         doing: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {

@@ -36,7 +36,7 @@ impl Redeemer {
     where
         H: FnOnce(&str) -> io::Result<()>,
     {
-        let sent = self.take_out(amount, hand_over).await;
+        let sent = self.store().while_it_answers(self.take_out(amount, hand_over)).await;
         sent.map_err(|error| self.explain(error))
     }
 
@@ -97,7 +97,7 @@ impl Redeemer {
     /// # Errors
     /// It is no token, one of another mint or unit, or has been received already; or the mint can't be reached.
     pub async fn receive(&self, token: &str) -> Result<u64, WalletError> {
-        let received = self.take_in(token).await;
+        let received = self.store().while_it_answers(self.take_in(token)).await;
         received.map_err(|error| self.explain(error))
     }
 
@@ -173,7 +173,7 @@ impl Redeemer {
     /// # Errors
     /// The mint can't be reached, or refuses. What was taken back until then is in the wallet.
     pub async fn reclaim(&self) -> Result<u64, WalletError> {
-        let reclaimed = self.take_back().await;
+        let reclaimed = self.store().while_it_answers(self.take_back()).await;
         reclaimed.map_err(|error| self.explain(error))
     }
 

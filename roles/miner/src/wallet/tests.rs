@@ -639,6 +639,19 @@ async fn a_restore_ends_when_the_mint_hangs() {
 }
 
 #[tokio::test]
+async fn receiving_ends_when_the_mint_hangs() {
+    let rig = Rig::start().await;
+    let (_sender, token) = sent(&rig).await;
+    let other = WalletConfig::new(rig.config.mint_url.clone().unwrap(), rig.folder.path().join("other"));
+    let (receiver, _task) = Redeemer::open(&other).await.unwrap();
+    rig.proxy.set(Fault::Hangs);
+    tokio::time::pause();
+    let receiving = timeout(Duration::from_secs(3600), receiver.receive(&token));
+    let error = receiving.await.expect("it ends").unwrap_err();
+    assert!(matches!(error, WalletError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_that_nobody_has_received_holds_nothing_up() {
     let rig = Rig::start().await;
     let wallet = rig.wallet().await;

@@ -17,7 +17,7 @@ pub(crate) enum Identity {
 /// An identity that looks like a key and is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the part before the first '.' looks like a locking key and is none: expected the 66 hex digits of a compressed public key and nothing else"
+    "it holds what looks like a locking key, and the part before the first '.' is none: expected the 66 hex digits of a compressed public key there and nothing else"
 )]
 pub(crate) struct NotAKey;
 
@@ -26,6 +26,8 @@ const DIGITS: usize = 66;
 /// From this many hex digits on, a name counts as a key that was mistyped. No worker calls itself that by chance, and a
 /// key that lost more than a third of its digits is no slip.
 const LOOKS_LIKE: usize = 40;
+/// An identity with so many hex digits, whatever stands before and between them, holds a key in the wrong place.
+const HOLDS: usize = 60;
 
 impl Identity {
     /// Reads an identity.
@@ -33,7 +35,8 @@ impl Identity {
     /// A part before the `.` that is a compressed public key in hex is one. It looks like one, and is refused, if it
     /// consists of 40 or more hex digits (an x-only or uncompressed key, one cut short or off the curve), or if it is
     /// 64 to 68 characters that begin with `02` or `03` (one with a letter that is no digit). Quotes and spaces around it
-    /// make it no name, nor does `0x` before 64 or more digits, or a worker's name that follows without a `.`.
+    /// make it no name, nor does `0x` before 64 or more digits, or a worker's name that follows without a `.`. Nor may a key
+    /// stand elsewhere, as in `rig1.KEY`, or be torn by what can't be seen: 60 hex digits in all are refused.
     ///
     /// # Errors
     /// [`NotAKey`].
@@ -52,7 +55,9 @@ impl Identity {
             .split(|char: char| !char.is_alphanumeric())
             .next()
             .unwrap_or_default();
-        if looks_like_a_key(name, LOOKS_LIKE)
+        let digits = user_identity.bytes().filter(u8::is_ascii_hexdigit).count();
+        if digits >= HOLDS
+            || looks_like_a_key(name, LOOKS_LIKE)
             || looks_like_a_key(bare, LOOKS_LIKE)
             || looks_like_a_key(head, DIGITS - 2)
         {
@@ -148,8 +153,6 @@ mod tests {
             "sri/solo/bc1q",
             ".",
             "deadbeef",
-            &format!("alice.{KEY}"),
-            &format!("pool/{KEY}"),
             "0xbeef",
             "\"alice\"",
             " alice .rig1",
@@ -183,6 +186,11 @@ mod tests {
     #[test]
     fn a_key_with_something_around_it_is_neither_a_key_nor_a_name() {
         for bad in [
+            format!("alice.{KEY}"),
+            format!("pool/{KEY}"),
+            format!("key:{KEY}"),
+            format!("O2{}", &KEY[2..]),
+            format!("{}\u{200b}{}", &KEY[..20], &KEY[20..]),
             format!("0x{KEY}"),
             format!("0X{KEY}.rig1"),
             format!("0x{}", &KEY[2..]),
