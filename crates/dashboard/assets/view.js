@@ -74,8 +74,7 @@ export function showPool(pool) {
   const { channels, shares, quotes, template } = pool;
   if (known(pool.miners)) note('miners', channelsNote(channels));
   if (known(shares.accepted)) note('shares-accepted', shares.without_key ? `${grouped(shares.without_key)} earn nothing: no key` : 'since the pool started');
-  const oldest = quotes.oldest_waiting_ms;
-  if (known(quotes.waiting)) note('quotes-waiting', known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered');
+  if (known(quotes.waiting)) note('quotes-waiting', waitingNote(quotes));
   if (known(quotes.refused)) {
     const given = Object.entries(quotes.refused).filter(([, count]) => count > 0);
     const reasons = given.map(([reason, count]) => `${reason.replaceAll('_', ' ')}: ${grouped(count)}`);
@@ -85,6 +84,11 @@ export function showPool(pool) {
   byId('start').hidden = quotes.requested !== 0;
   byId('step-miner').dataset.done = pool.miners > 0;
   showMiners(pool);
+}
+
+function waitingNote({ full, oldest_waiting_ms: oldest }) {
+  if (full) return 'no room for more: shares are refused';
+  return known(oldest) ? `the oldest for ${age(oldest)}` : 'everything is answered';
 }
 
 function channelsNote(channels) {

@@ -129,6 +129,7 @@ impl PoolSource for Demo {
                 oldest_waiting: (!shares.is_multiple_of(3)).then_some(Duration::from_millis(400)),
                 acknowledged: Some(shares - shares % 3 - 7),
                 refused: Some(BTreeMap::from([("amount".into(), 5), ("locking key".into(), 2)])),
+                full: Some(false),
             },
         }
     }
@@ -219,6 +220,7 @@ fn newcomer() -> PoolView {
             oldest_waiting: None,
             acknowledged: Some(0),
             refused: Some(BTreeMap::new()),
+            full: Some(false),
         },
         template: Some(TemplateView {
             source: "embedded".to_owned(),

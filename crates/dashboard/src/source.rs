@@ -243,6 +243,8 @@ pub struct QuoteCounts {
     pub requested: Option<u64>,
     /// Of these, still without an answer.
     pub waiting: Option<u64>,
+    /// As many wait as the outbox may hold: shares are refused until the mint answers.
+    pub full: Option<bool>,
     /// How long the oldest of these has waited; `None` also if none waits. In JSON milliseconds.
     #[serde(rename = "oldest_waiting_ms", serialize_with = "as_millis")]
     #[schema(value_type = Option<u64>)]
@@ -333,7 +335,7 @@ mod tests {
             serde_json::json!({
                 "started_at": null, "miners": null, "channels": null, "hashrate": null,
                 "shares": {"accepted": null, "rejected": null, "without_key": null}, "channels_refused": null,
-                "quotes": {"requested": null, "waiting": null, "oldest_waiting_ms": null, "acknowledged": null,
+                "quotes": {"requested": null, "waiting": null, "full": null, "oldest_waiting_ms": null, "acknowledged": null,
                     "refused": null},
                 "template": null, "mining": null, "mint_link": null, "channels_list": [],
             })

@@ -80,7 +80,11 @@ impl PoolSource for Status {
                     .map(|(code, count)| (Cow::Borrowed(code), count))
                     .collect(),
             ),
-            quotes: quote_counts(&self.outbox.view().tally, UnixMillis::now()),
+            quotes: quote_counts(
+                &self.outbox.view().tally,
+                self.outbox.full().is_some(),
+                UnixMillis::now(),
+            ),
             template: Some(self.template()),
             mining: Some(MiningAddress {
                 address: self.mining.address.to_string(),
@@ -245,7 +249,7 @@ fn miner_view(miner: Miner) -> MinerView {
     }
 }
 
-fn quote_counts(tally: &Tally, now: UnixMillis) -> QuoteCounts {
+fn quote_counts(tally: &Tally, full: bool, now: UnixMillis) -> QuoteCounts {
     // All of them from the start: a series that begins at its first refusal would hide it from `increase`.
     let mut refused: BTreeMap<_, _> = FINAL_REFUSALS.map(|code| (Cow::Borrowed(code.as_str()), 0)).into();
     for (code, count) in &tally.refused {
@@ -254,6 +258,7 @@ fn quote_counts(tally: &Tally, now: UnixMillis) -> QuoteCounts {
     QuoteCounts {
         requested: Some(tally.requested),
         waiting: Some(tally.waiting),
+        full: Some(full),
         oldest_waiting: tally
             .oldest_waiting_ms
             .map(|since| Duration::from_millis(now.0.saturating_sub(since))),
@@ -407,7 +412,8 @@ mod tests {
             refused: [(0, 1), (1, 2), (2, 3), (4, 1)].into(),
             ..Tally::default()
         };
-        let counts = quote_counts(&tally, UnixMillis(3_500));
+        let counts = quote_counts(&tally, true, UnixMillis(3_500));
+        assert_eq!(counts.full, Some(true));
         assert_eq!(counts.oldest_waiting, Some(Duration::from_millis(2_500)));
         assert_eq!(counts.refused_total(), Some(7));
         let refused = counts.refused.unwrap();

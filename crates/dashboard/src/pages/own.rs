@@ -86,6 +86,9 @@ fn accepted_note(own: &PoolView) -> String {
 }
 
 fn waiting_note(quotes: &QuoteCounts) -> String {
+    if quotes.full == Some(true) {
+        return "no room for more: shares are refused".to_owned();
+    }
     quotes.oldest_waiting.map_or_else(
         || "everything is answered".to_owned(),
         |age| format!("the oldest for {}", format::age(age)),

@@ -233,7 +233,7 @@ async fn the_pools_own_figures_are_told() {
     *server.role.pool.lock().unwrap() = pool_view();
     assert_eq!(
         server.text("/api/v1/pool").await,
-        r#"{"started_at":"2026-11-22T08:40:00.123Z","miners":3,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"channels_refused":{"invalid-user-identity":2},"quotes":{"requested":1000,"waiting":2,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"mint_link":"127.0.0.1:34260","channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"quotes":1000,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
+        r#"{"started_at":"2026-11-22T08:40:00.123Z","miners":3,"channels":4,"hashrate":2500000.0,"shares":{"accepted":1003,"rejected":0,"without_key":3},"channels_refused":{"invalid-user-identity":2},"quotes":{"requested":1000,"waiting":2,"full":false,"oldest_waiting_ms":3210,"acknowledged":995,"refused":{"amount":2,"locking key":1}},"template":{"source":"embedded","connected":true,"age_ms":12000,"blocks_submitted":2},"mining":{"address":"127.0.0.1:34254","authority_key":"9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72"},"mint_link":"127.0.0.1:34260","channels_list":[{"id":9,"identity":"02abab…abab.rig1","kind":"standard","hashrate":2500000.0,"accepted":1003,"rejected":0,"quotes":1000,"last_share_age_ms":412,"connected_for_ms":61000,"earns":true}]}"#
     );
 }
 
@@ -278,6 +278,7 @@ pub(crate) fn pool_view() -> PoolView {
             oldest_waiting: Some(Duration::from_millis(3210)),
             acknowledged: Some(995),
             refused: Some(BTreeMap::from([("amount".into(), 2), ("locking key".into(), 1)])),
+            full: Some(false),
         },
     }
 }

@@ -27,6 +27,7 @@ fn busy() -> PoolView {
             oldest_waiting: Some(Duration::from_millis(900)),
             acknowledged: Some(7201),
             refused: Some([("amount".into(), 5), ("locking key".into(), 2)].into()),
+            full: Some(false),
         },
         mining: Some(MiningAddress {
             address: "203.0.113.7:34254".to_owned(),
@@ -132,6 +133,16 @@ async fn the_pool_page_is_for_everybody_in_every_state() {
     for_everybody(&browser, "live").await;
     nothing_overflows(&browser).await;
     picture(&browser, "pool").await;
+
+    let full = QuoteCounts {
+        full: Some(true),
+        ..busy().quotes
+    };
+    now(PoolView { quotes: full, ..busy() });
+    browser
+        .until("document.querySelector('[data-note-for=quotes-waiting]').textContent.endsWith('shares are refused')")
+        .await
+        .unwrap();
 
     tell_often(&session, 7261);
     browser.until_text("status", "stale").await.unwrap();
