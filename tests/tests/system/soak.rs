@@ -85,11 +85,9 @@ async fn a_synthetic_ledger_is_shown_right_by_all_pools_and_a_broken_bound_ends_
     assert_eq!(report["wrong"], 0, "{report:#}");
 }
 
-#[tokio::test]
-async fn ctrl_c_ends_it_in_order_with_what_was_measured_and_without_a_process_left() {
-    let dir = tempdir().unwrap();
-    let (json, data) = (dir.path().join("soak.json"), dir.path().join("data"));
-    let mut process = start(&["--duration", "1h", "--synthetic", "--rate", "100"], &json, &data);
+/// A soak of an hour that has begun to measure, and its processes.
+async fn underway(json: &Path, data: &Path) -> (Process, Vec<u32>) {
+    let mut process = start(&["--duration", "1h", "--synthetic", "--rate", "100"], json, data);
     process
         .hears("progress", |lines| {
             lines.iter().any(|line| line.contains(" of 3600 s")).then_some(())
@@ -97,6 +95,14 @@ async fn ctrl_c_ends_it_in_order_with_what_was_measured_and_without_a_process_le
         .await;
     let children = children_of(process.id());
     assert_eq!(children.len(), 2, "a ledger and a pool");
+    (process, children)
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_it_in_order_with_what_was_measured_and_without_a_process_left() {
+    let dir = tempdir().unwrap();
+    let (json, data) = (dir.path().join("soak.json"), dir.path().join("data"));
+    let (mut process, children) = underway(&json, &data).await;
     process.signal("INT").await;
     let status = process.ended().await;
     let printed = process.finished().await.join("\n");
@@ -110,14 +116,7 @@ async fn ctrl_c_ends_it_in_order_with_what_was_measured_and_without_a_process_le
 async fn killed_it_leaves_no_process_behind() {
     let dir = tempdir().unwrap();
     let (json, data) = (dir.path().join("soak.json"), dir.path().join("data"));
-    let mut process = start(&["--duration", "1h", "--synthetic", "--rate", "100"], &json, &data);
-    process
-        .hears("progress", |lines| {
-            lines.iter().any(|line| line.contains(" of 3600 s")).then_some(())
-        })
-        .await;
-    let children = children_of(process.id());
-    assert_eq!(children.len(), 2, "a ledger and a pool");
+    let (process, children) = underway(&json, &data).await;
     process.kill().await;
     system_tests::eventually("the children are gone", system_tests::PATIENCE, async || {
         (!children.iter().any(|child| runs(*child))).then_some(())
